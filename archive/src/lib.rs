@@ -1,0 +1,11 @@
+//! The words and the recording format that recorder and server share.
+//!
+//! Nothing here does I/O, knows tokio or speaks SQL; time and randomness come in as arguments.
+#![warn(missing_docs)]
+
+pub mod event;
+pub mod gap;
+pub mod ids;
+pub mod segment;
+pub mod time;
+pub mod uplink;

@@ -1,0 +1,199 @@
+//! Messages between recorder and server over their WebSocket, as JSON texts tagged by `type`.
+//!
+//! The recorder opens the socket. The server says [`ToRecorder::Challenge`], the recorder answers
+//! [`ToServer::Hello`] with a signature over [`challenge_bytes`], the server says
+//! [`ToRecorder::Welcome`] or [`ToRecorder::Refused`]. After that each side sends when it likes.
+//! Facts are numbered by the recorder without holes and acknowledged by the server once stored.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::gap::Gap;
+use crate::ids::{RecorderId, RunId, SegmentKey, SiteId, StreamId};
+use crate::segment::Track;
+use crate::time::{Anchor, WallTime};
+
+/// Version of these messages; both sides must speak the same.
+pub const PROTOCOL: u32 = 1;
+
+/// Largest message that either side reads, in bytes.
+pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
+
+/// Most facts that one message carries.
+pub const MAX_FACTS: usize = 500;
+
+/// What the recorder signs to prove its key: a fixed label, its name, and the server's nonce.
+pub fn challenge_bytes(recorder: &RecorderId, nonce: &str) -> Vec<u8> {
+    format!("minhquay-session-v1\n{recorder}\n{nonce}").into_bytes()
+}
+
+/// A stream as the recorder is set up to record it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamDescription {
+    /// Which stream.
+    pub stream: StreamId,
+    /// Name of the counter for people, e.g. `Quầy 01`.
+    pub counter_name: String,
+    /// Whether it has a sound track set up.
+    pub has_audio: bool,
+}
+
+/// How a stream does right now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct StreamHealth {
+    /// Age of the last sample received, in milliseconds; `None` if none came since the start.
+    pub last_sample_age_ms: Option<u64>,
+    /// Sequence number of the newest sealed segment, 0 if none.
+    pub newest_sequence: u64,
+    /// Sealed segments that the server does not have yet.
+    pub pending_segments: u64,
+    /// Why nothing is recorded now, if so.
+    pub fault: Option<crate::gap::GapCause>,
+}
+
+/// From the recorder.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToServer {
+    /// Who speaks, proven by a signature.
+    Hello {
+        /// [`PROTOCOL`].
+        protocol: u32,
+        /// The name given at enrolment.
+        recorder: RecorderId,
+        /// Ed25519 over [`challenge_bytes`], 128 hexadecimal digits.
+        signature: String,
+        /// Version of the program.
+        software: String,
+        /// The site served.
+        site: SiteId,
+        /// All streams set up.
+        streams: Vec<StreamDescription>,
+    },
+    /// Every 10 s.
+    Heartbeat {
+        /// The recorder's wall clock.
+        wall: WallTime,
+        /// Free bytes on the disk of the recordings.
+        disk_free_bytes: u64,
+        /// Size of that disk.
+        disk_total_bytes: u64,
+        /// Facts not acknowledged yet.
+        pending_facts: u64,
+        /// Each stream's state.
+        streams: BTreeMap<StreamId, StreamHealth>,
+    },
+    /// Facts in order; the first has number `first`.
+    Facts {
+        /// Number of the first.
+        first: u64,
+        /// At most [`MAX_FACTS`].
+        facts: Vec<Fact>,
+    },
+    /// Live could not be started, or ended by itself.
+    LiveEnded {
+        /// Which stream.
+        stream: StreamId,
+        /// Why, for the log.
+        reason: String,
+    },
+}
+
+/// From the server.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+pub enum ToRecorder {
+    /// First message of all.
+    Challenge {
+        /// Random text, used once.
+        nonce: String,
+        /// The server's wall clock.
+        wall: WallTime,
+    },
+    /// The recorder is who it says.
+    Welcome {
+        /// Bearer token for the HTTP calls of this session.
+        session_token: String,
+        /// Number of the last fact stored; the recorder goes on behind it.
+        facts_through: u64,
+    },
+    /// The recorder may not speak; the socket closes.
+    Refused {
+        /// Why, in English, for the recorder's log.
+        reason: String,
+    },
+    /// All facts up to this number are stored.
+    FactsStored {
+        /// The number.
+        through: u64,
+    },
+    /// Answers a heartbeat.
+    HeartbeatSeen {
+        /// The server's wall clock.
+        wall: WallTime,
+    },
+    /// Somebody watches: publish by WHIP at `/api/v1/edge/streams/{stream}/whip`.
+    LiveStart {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// Nobody watches any more.
+    LiveStop {
+        /// Which stream.
+        stream: StreamId,
+    },
+    /// A viewer needs a keyframe.
+    LiveKeyframe {
+        /// Which stream.
+        stream: StreamId,
+    },
+}
+
+/// Something that happened at the edge and must reach the server exactly once.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "fact", rename_all = "snake_case")]
+pub enum Fact {
+    /// A counter event as it came in at the recorder.
+    Event {
+        /// When the recorder got it.
+        received: WallTime,
+        /// The CloudEvents JSON as it came.
+        event: serde_json::Value,
+    },
+    /// A run began.
+    RunStarted {
+        /// Which run.
+        run: RunId,
+        /// Of which stream.
+        stream: StreamId,
+        /// Its tracks.
+        tracks: Vec<Track>,
+        /// Its first anchor.
+        anchor: Anchor,
+    },
+    /// Another look at the clock during a run.
+    Anchored {
+        /// Which run.
+        run: RunId,
+        /// What was seen.
+        anchor: Anchor,
+    },
+    /// A run ended, in order or not.
+    RunEnded {
+        /// Which run.
+        run: RunId,
+    },
+    /// A gap began or ended; the newest report of a gap counts.
+    GapSeen {
+        /// The gap.
+        gap: Gap,
+    },
+    /// A segment was deleted at the edge before the server had it.
+    SegmentLost {
+        /// Which.
+        key: SegmentKey,
+        /// Why.
+        reason: String,
+    },
+}
