@@ -1,1 +1,8 @@
-//! Settings.
+//! Typed settings of recorder and server: a TOML file is read whole, then validated whole, before anything opens.
+#![warn(missing_docs)]
+
+mod load;
+pub mod recorder;
+pub mod server;
+
+pub use load::{ConfigError, Problem, Settings, load, parse};
