@@ -1,0 +1,61 @@
+# The commands that others rely on. Each installs what it needs and is quick the second time.
+SHELL := /bin/bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help demo test build lint bench page debug nextest
+
+PORT ?= 8080
+DATA_DIR ?= demo-data
+export CARGO_TERM_PROGRESS_WHEN ?= never
+
+help:
+	@echo 'make demo   the whole service with simulated cameras on http://127.0.0.1:8080 (PORT, DATA_DIR)'
+	@echo 'make test   every test: Rust, page, browser; SQLite and PostgreSQL'
+	@echo 'make lint   rustfmt, clippy, svelte-check, prettier, cargo-deny'
+	@echo 'make build  release binaries into target/release'
+	@echo 'make bench  the benchmarks, as a table'
+
+page: web-viewer/dist/index.html
+
+web-viewer/node_modules/.package-lock.json: web-viewer/package-lock.json
+	cd web-viewer && npm ci --no-audit --no-fund
+	touch $@
+
+web-viewer/dist/index.html: web-viewer/node_modules/.package-lock.json web-viewer/index.html web-viewer/vite.config.ts \
+		$(shell find web-viewer/src web-viewer/messages web-viewer/public -type f -not -path '*/paraglide/*' 2>/dev/null)
+	cd web-viewer && npm run build
+	touch $@
+
+debug: page
+	.ci/packages build run
+	cargo build --locked --workspace --bins
+
+demo:
+	.ci/packages build demo
+	$(MAKE) --no-print-directory debug
+	exec target/debug/minhquay-demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
+
+nextest:
+	command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+
+test: nextest
+	.ci/packages build test
+	$(MAKE) --no-print-directory debug
+	cd web-viewer && npm run check && npm test
+	.ci/with-postgres cargo nextest run --locked --workspace
+
+build: page
+	.ci/packages build run
+	cargo build --locked --release --workspace --bins --features viewer-server/bundled-ui
+
+lint: page
+	.ci/packages build run
+	cargo fmt --all --check
+	cargo clippy --locked --workspace --all-targets -- -D warnings
+	cd web-viewer && npm run check && npm run lint
+	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	cargo deny --offline check licenses bans sources
+
+bench:
+	.ci/packages build test
+	cargo bench --locked -p system-tests
