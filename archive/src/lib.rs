@@ -4,6 +4,7 @@
 #![warn(missing_docs)]
 
 pub mod event;
+pub mod fmp4;
 pub mod gap;
 pub mod ids;
 pub mod segment;
