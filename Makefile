@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint bench page debug nextest
+.PHONY: help demo test build lint bench page debug
 
 PORT ?= 8080
 DATA_DIR ?= demo-data
@@ -35,11 +35,9 @@ demo:
 	$(MAKE) --no-print-directory debug
 	exec target/debug/minhquay-demo --port '$(PORT)' --data-dir '$(DATA_DIR)'
 
-nextest:
-	command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
-
-test: nextest
+test:
 	.ci/packages build test
+	command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
 	$(MAKE) --no-print-directory debug
 	cd web-viewer && npm run check && npm test
 	.ci/with-postgres cargo nextest run --locked --workspace
