@@ -3,10 +3,12 @@
 //! Nothing here does I/O, knows tokio or speaks SQL; time and randomness come in as arguments.
 #![warn(missing_docs)]
 
+pub mod dossier;
 pub mod event;
 pub mod fmp4;
 pub mod gap;
 pub mod ids;
+pub mod interaction;
 pub mod segment;
 pub mod time;
 pub mod uplink;
