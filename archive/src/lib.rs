@@ -11,4 +11,5 @@ pub mod ids;
 pub mod interaction;
 pub mod segment;
 pub mod time;
+pub mod timeline;
 pub mod uplink;
