@@ -203,7 +203,8 @@ impl CounterEvent {
         if json.len() > MAX_EVENT_BYTES {
             return Err(InvalidEvent::TooLarge(json.len()));
         }
-        Self::check(serde_json::from_slice(json)?)
+        // By way of a value, because fields that are skipped would not be checked to be UTF-8, yet are stored.
+        Self::from_value(&serde_json::from_slice(json)?)
     }
 
     /// Reads one event from parsed JSON.
@@ -273,7 +274,8 @@ impl CounterEvent {
         if self.event_type == EventType::RatingGiven {
             let score = data.score.ok_or_else(|| missing("score"))?;
             let [worst, best] = data.scale.ok_or_else(|| missing("scale"))?;
-            if !(worst < best && (worst..=best).contains(&score)) {
+            let is_range = worst < best && (best - worst).is_finite();
+            if !(is_range && (worst..=best).contains(&score)) {
                 return Err(InvalidEvent::Score { score, worst, best });
             }
         }
@@ -320,6 +322,17 @@ mod tests {
     const EXAMPLE: &str = r#"{"specversion":"1.0","type":"ticket.serving_started","source":"/qms/ba-dinh",
         "id":"7f0c","time":"2026-11-23T08:03:11+07:00","subject":"ba-dinh-q01",
         "data":{"ticket":{"series":"A","number":"0123"},"officer":"nv017","procedure":"Đăng ký khai sinh","room":4}}"#;
+
+    #[test]
+    fn refuses_what_could_not_be_stored_as_text() {
+        let mut bytes = EXAMPLE
+            .replace("\"data\":{", "\"data\":{\"seat\":\"?\",")
+            .into_bytes();
+        let at = bytes.iter().position(|byte| *byte == b'?').unwrap();
+        CounterEvent::parse(&bytes).unwrap();
+        bytes[at] = 0xff;
+        assert!(matches!(CounterEvent::parse(&bytes), Err(InvalidEvent::Json(_))));
+    }
 
     #[test]
     fn reads_the_documented_example() {
