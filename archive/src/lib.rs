@@ -6,9 +6,11 @@
 pub mod dossier;
 pub mod event;
 pub mod fmp4;
+pub mod fold;
 pub mod gap;
 pub mod ids;
 pub mod interaction;
+pub mod search_query;
 pub mod segment;
 pub mod time;
 pub mod timeline;

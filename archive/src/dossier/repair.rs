@@ -1,6 +1,7 @@
 //! Codes that a URL, a text around them, a keyboard layout or an input method hides.
 
 use unicode_normalization::UnicodeNormalization;
+use unicode_normalization::char::is_combining_mark;
 
 use super::{DossierPatterns, Warning, normalise};
 
@@ -23,7 +24,7 @@ pub(super) fn recognise(text: &str, patterns: &DossierPatterns) -> Option<(Strin
     }
     let mut readings = vni_readings(&blankless);
     readings.extend(telex_readings(&blankless));
-    readings.push(layout_reading(&blankless));
+    readings.extend(layout_reading(&blankless));
     only_code(readings, patterns).map(|code| (code, Some(Warning::InputMethodRepaired)))
 }
 
@@ -130,32 +131,33 @@ fn key_readings(text: &str, d_stroke: &str, key: impl Fn(char, char) -> Option<c
     vec![forward, backward]
 }
 
-/// The Vietnamese keyboard layout has letters and marks where digits are: `ă â ê ô ̀ ̉ ̃ ́ ̣ đ`.
-fn layout_reading(text: &str) -> String {
-    let mut reading = String::new();
-    for sign in text.nfd() {
-        let digit = match (reading.chars().last(), sign) {
-            (Some('A'), '\u{306}') => Some(('1', true)),
-            (Some('A'), '\u{302}') => Some(('2', true)),
-            (Some('E'), '\u{302}') => Some(('3', true)),
-            (Some('O'), '\u{302}') => Some(('4', true)),
-            (_, '\u{300}') => Some(('5', false)),
-            (_, '\u{309}') => Some(('6', false)),
-            (_, '\u{303}') => Some(('7', false)),
-            (_, '\u{301}') => Some(('8', false)),
-            (_, '\u{323}') => Some(('9', false)),
-            (_, 'Đ') => Some(('0', false)),
-            _ => None,
-        };
-        match digit {
-            Some((digit, replaces_letter)) => {
-                if replaces_letter {
-                    reading.pop();
-                }
-                reading.push(digit);
-            }
-            None => reading.push(sign),
-        }
+/// The Vietnamese keyboard layout has `đ ă â ê ô` and the marks `̀ ̉ ̃ ́ ̣` where digits are: none is left then.
+fn layout_reading(text: &str) -> Option<String> {
+    if text.contains(|c: char| c.is_ascii_digit()) {
+        return None;
     }
-    reading
+    let signs: Vec<char> = text.nfd().collect();
+    let mut reading = String::new();
+    for cluster in signs.chunk_by(|_, next| is_combining_mark(*next)) {
+        let (base, marks) = (cluster[0], &cluster[1..]);
+        let shape = marks.iter().find(|m| matches!(**m, '\u{306}' | '\u{302}'));
+        reading.push(match (base, shape) {
+            ('Đ', _) => '0',
+            ('A', Some('\u{306}')) => '1',
+            ('A', Some(_)) => '2',
+            ('E', Some(_)) => '3',
+            ('O', Some(_)) => '4',
+            _ => base,
+        });
+        let tones = marks.iter().filter(|m| Some(*m) != shape);
+        reading.extend(tones.map(|mark| match mark {
+            '\u{300}' => '5',
+            '\u{309}' => '6',
+            '\u{303}' => '7',
+            '\u{301}' => '8',
+            '\u{323}' => '9',
+            other => *other,
+        }));
+    }
+    Some(reading)
 }
