@@ -1,0 +1,310 @@
+//! One pipeline from start to end, and the watch over it.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use archive::gap::GapCause;
+use archive::ids::RunId;
+use futures::StreamExt as _;
+use gst::prelude::*;
+use tokio::sync::mpsc;
+
+use super::graph::{self, Graph};
+use super::mux::{Flow, TrackKind};
+use super::{CaptureContext, CaptureEvent, Captured};
+
+/// How often the watch looks.
+const TICK: Duration = Duration::from_millis(250);
+/// Connection, description and first picture must come within this.
+const FIRST_PICTURE_US: i64 = 15_000_000;
+/// Without a picture for so long the camera counts as silent.
+const SILENCE_US: i64 = 5_000_000;
+/// Announced sound that stays away for so long is given up; less than [`SILENCE_US`], since the muxer waits for it.
+const SOUND_DEADLINE_US: i64 = 3_000_000;
+/// Sound that was given up and comes back starts a new run, but not more often than this.
+const SOUND_RETRY_US: i64 = 60_000_000;
+/// Between two anchors.
+const ANCHOR_US: i64 = 10_000_000;
+/// The wall clock moved so much against the monotonic one between two looks: it was set.
+const STEP_US: i64 = 500_000;
+
+/// How a session ended.
+#[derive(Debug)]
+pub(super) struct SessionEnd {
+    pub run: Option<RunId>,
+    pub cause: GapCause,
+    pub detail: String,
+}
+
+/// Captures until something ends it.
+pub(super) async fn run(context: &CaptureContext) -> SessionEnd {
+    let (ends, mut ended) = mpsc::channel(1);
+    let flow = Arc::new(Flow::new(
+        context.clock.clone(),
+        context.health.clone(),
+        context.tap.clone(),
+        ends,
+    ));
+    let building = {
+        let (context, flow) = (context.clone(), flow.clone());
+        tokio::task::spawn_blocking(move || graph::build(&context, &flow)).await
+    };
+    let graph = match building {
+        Ok(Ok(graph)) => graph,
+        Ok(Err(error)) => return fault(error.to_string()),
+        Err(panic) => return fault(format!("building the pipeline failed: {panic}")),
+    };
+    let stop_on_drop = StopOnDrop(Some(graph.pipeline.clone()));
+    let (cause, detail) = match set_state(&graph.pipeline, gst::State::Playing).await {
+        Ok(()) => watch(context, &graph, &flow, &mut ended).await,
+        Err(detail) => (GapCause::CameraFaulty, detail),
+    };
+    finish(&graph).await;
+    context.tap.detach();
+    let run = graph.sink.current().map(|c| c.run);
+    if set_state(&graph.pipeline, gst::State::Null).await.is_ok() {
+        stop_on_drop.disarm();
+    }
+    SessionEnd { run, cause, detail }
+}
+
+fn fault(detail: String) -> SessionEnd {
+    SessionEnd {
+        run: None,
+        cause: GapCause::CameraFaulty,
+        detail,
+    }
+}
+
+/// A pipeline that is dropped while it plays would leave its threads behind.
+struct StopOnDrop(Option<gst::Pipeline>);
+
+impl StopOnDrop {
+    fn disarm(mut self) {
+        self.0 = None;
+    }
+}
+
+impl Drop for StopOnDrop {
+    fn drop(&mut self) {
+        if let Some(pipeline) = self.0.take() {
+            pipeline.call_async(|pipeline| {
+                let _ = pipeline.set_state(gst::State::Null);
+            });
+        }
+    }
+}
+
+async fn set_state(pipeline: &gst::Pipeline, state: gst::State) -> Result<(), String> {
+    let pipeline = pipeline.clone();
+    let change = tokio::task::spawn_blocking(move || pipeline.set_state(state));
+    match tokio::time::timeout(Duration::from_secs(10), change).await {
+        Ok(Ok(Ok(_))) => Ok(()),
+        Ok(Ok(Err(_))) => Err(format!("the pipeline does not go to {state:?}")),
+        Ok(Err(panic)) => Err(format!("the pipeline fell over going to {state:?}: {panic}")),
+        Err(_) => Err(format!("the pipeline hangs going to {state:?}")),
+    }
+}
+
+/// Writes what the muxer still holds, so that an orderly end or a lost camera costs no picture that came.
+async fn finish(graph: &Graph) {
+    if graph.sink.current().is_none() {
+        return;
+    }
+    let mux = graph.mux.clone();
+    let sent = tokio::task::spawn_blocking(move || mux.finish());
+    let drained = async {
+        let _ = sent.await;
+        graph.sink.drained.notified().await;
+    };
+    if tokio::time::timeout(Duration::from_secs(2), drained).await.is_err() {
+        tracing::warn!("the muxer did not give its last samples in time");
+    }
+}
+
+struct Watch<'a> {
+    context: &'a CaptureContext,
+    graph: &'a Graph,
+    flow: &'a Arc<Flow>,
+    started_us: i64,
+    anchored_us: i64,
+    /// When announced sound was given up.
+    sound_given_up_us: Option<i64>,
+    /// Wall minus monotonic time at the last look.
+    offset_us: i64,
+}
+
+async fn watch(
+    context: &CaptureContext,
+    graph: &Graph,
+    flow: &Arc<Flow>,
+    ended: &mut mpsc::Receiver<(GapCause, String)>,
+) -> (GapCause, String) {
+    let Some(bus) = graph.pipeline.bus() else {
+        return (GapCause::CameraFaulty, "the pipeline has no bus".to_owned());
+    };
+    let mut messages = bus.stream_filtered(&[gst::MessageType::Error, gst::MessageType::Eos]);
+    let mut tick = tokio::time::interval(TICK);
+    tick.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut requests = context.requests.clone();
+    let now = context.clock.monotonic_us();
+    let mut watch = Watch {
+        context,
+        graph,
+        flow,
+        started_us: now,
+        anchored_us: now,
+        sound_given_up_us: None,
+        offset_us: context.clock.wall().0 - now,
+    };
+    loop {
+        tokio::select! {
+            biased;
+            () = context.shutdown.cancelled() => {
+                return (GapCause::RecorderStopped, "the recorder was stopped".to_owned());
+            }
+            Some(end) = ended.recv() => return end,
+            Some(message) = messages.next() => {
+                // A cause that our own probes found says more than the error that follows from it.
+                if let Ok(end) = ended.try_recv() {
+                    return end;
+                }
+                match message.view() {
+                    gst::MessageView::Error(error) => return classify(error),
+                    _ => return (GapCause::CameraOffline, "the camera ended the stream".to_owned()),
+                }
+            }
+            Ok(()) = requests.changed() => {
+                let request = requests.borrow_and_update().clone();
+                if let (Some(request), Some(current)) = (request, graph.sink.current())
+                    && request.run == current.run
+                {
+                    return (request.cause, request.detail);
+                }
+            }
+            _ = tick.tick() => {
+                if let Some(end) = watch.look().await {
+                    return end;
+                }
+            }
+        }
+    }
+}
+
+impl Watch<'_> {
+    async fn look(&mut self) -> Option<(GapCause, String)> {
+        self.context.tap.rest();
+        let now = self.context.clock.monotonic_us();
+        let offset_us = self.context.clock.wall().0 - now;
+        let step_us = offset_us - self.offset_us;
+        self.offset_us = offset_us;
+        if step_us.abs() > STEP_US {
+            let step_s = step_us as f64 / 1e6;
+            return Some((
+                GapCause::ClockStep,
+                format!("the machine's clock was set by {step_s:+.1} s"),
+            ));
+        }
+        let first_video_us = self.flow.first_video_us.load(Relaxed);
+        if first_video_us == 0 {
+            return self.without_picture(now);
+        }
+        if let Some(end) = self.check_sound(now, first_video_us).await {
+            return Some(end);
+        }
+        let age_us = now - self.context.health.last_sample_us.load(Relaxed);
+        if age_us > SILENCE_US {
+            let age_s = age_us / 1_000_000;
+            return Some((
+                GapCause::CameraSilent,
+                format!("the camera sent no picture for {age_s} s"),
+            ));
+        }
+        self.anchor(now)
+    }
+
+    fn without_picture(&self, now: i64) -> Option<(GapCause, String)> {
+        if now - self.started_us <= FIRST_PICTURE_US {
+            return None;
+        }
+        Some(if self.flow.is_established.load(Relaxed) {
+            (
+                GapCause::CameraSilent,
+                "the camera answered but sent no picture for 15 s".to_owned(),
+            )
+        } else {
+            (
+                GapCause::CameraOffline,
+                "the camera did not answer for 15 s".to_owned(),
+            )
+        })
+    }
+}
+
+impl Watch<'_> {
+    /// The muxer waits for every track, so sound that stays away must not hold up the picture.
+    async fn check_sound(&mut self, now: i64, first_video_us: i64) -> Option<(GapCause, String)> {
+        self.graph.mux.pad(TrackKind::Audio)?;
+        let source_us = self.flow.audio_source_us.load(Relaxed);
+        if let Some(given_up_us) = self.sound_given_up_us {
+            let is_back = source_us > given_up_us && now - source_us < SOUND_DEADLINE_US;
+            return (is_back && now - given_up_us > SOUND_RETRY_US)
+                .then(|| (GapCause::TracksChanged, "the sound came back".to_owned()));
+        }
+        let last_us = self.flow.audio_us.load(Relaxed).max(first_video_us);
+        if now - last_us > SOUND_DEADLINE_US {
+            tracing::warn!(
+                stream = %self.context.stream,
+                "sound is announced but stays away; recording goes on without it"
+            );
+            metrics::counter!("recorder_sound_given_up_total", "stream" => self.context.stream.to_string())
+                .increment(1);
+            self.sound_given_up_us = Some(now);
+            let mux = self.graph.mux.clone();
+            // Not awaited: the watch must go on even if the muxer is busy.
+            tokio::task::spawn_blocking(move || mux.give_up_audio());
+        }
+        None
+    }
+
+    fn anchor(&mut self, now: i64) -> Option<(GapCause, String)> {
+        if now - self.anchored_us < ANCHOR_US {
+            return None;
+        }
+        self.anchored_us = now;
+        let current = self.graph.sink.current()?;
+        let anchor = current.anchor(&self.graph.pipeline, &*self.context.clock)?;
+        let captured = Captured {
+            stream: self.context.stream.clone(),
+            event: CaptureEvent::Anchored {
+                run: current.run,
+                anchor,
+            },
+        };
+        // An anchor more or less does no harm; the next comes in ten seconds.
+        let _ = self.context.output.try_send(captured);
+        None
+    }
+}
+
+fn classify(error: &gst::message::Error) -> (GapCause, String) {
+    let error_debug = error.debug();
+    let error = error.error();
+    let text = match error_debug.as_deref().and_then(innermost) {
+        Some(inner) => format!("{error}: {inner}"),
+        None => error.to_string(),
+    };
+    let cause = if error.kind::<gst::ResourceError>().is_some() {
+        GapCause::CameraOffline
+    } else {
+        GapCause::CameraFaulty
+    };
+    (cause, text)
+}
+
+/// GStreamer's debug text ends with the most telling line; paths of its sources stand before it.
+fn innermost(debug: &str) -> Option<&str> {
+    let line = debug.lines().last()?.trim();
+    (!line.is_empty() && !line.contains(".c(")).then_some(line)
+}

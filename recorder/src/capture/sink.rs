@@ -1,0 +1,184 @@
+//! The end of the pipeline: buffer lists of the muxer become init segment and fragments.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use archive::gap::GapCause;
+use archive::ids::{RunId, StreamId};
+use archive::time::{Anchor, Clock, MediaTime};
+use bytes::Bytes;
+use gst::prelude::*;
+use tokio::sync::{Notify, mpsc};
+
+use super::mux::Flow;
+use super::{CaptureEvent, Captured};
+use crate::clock::clock_state;
+
+/// isofmp4mux puts its output this far from zero.
+const SEGMENT_OFFSET: gst::ClockTime = gst::ClockTime::from_seconds(3600 * 1000);
+
+/// The run of a session, once it has begun.
+#[derive(Debug, Clone)]
+pub(super) struct CurrentRun {
+    pub run: RunId,
+    /// Running time of the pipeline at media time 0.
+    origin: gst::ClockTime,
+}
+
+/// Takes what the muxer gives and hands it on.
+pub(super) struct Sink {
+    pub element: gst_app::AppSink,
+    /// Notified when the muxer has given all that it had.
+    pub drained: Arc<Notify>,
+    current: Arc<Mutex<Option<CurrentRun>>>,
+}
+
+struct Receiver {
+    stream: StreamId,
+    output: mpsc::Sender<Captured>,
+    flow: Arc<Flow>,
+    pipeline: gst::glib::WeakRef<gst::Pipeline>,
+    current: Arc<Mutex<Option<CurrentRun>>>,
+}
+
+impl Sink {
+    pub fn new(
+        stream: StreamId,
+        output: mpsc::Sender<Captured>,
+        flow: Arc<Flow>,
+        pipeline: &gst::Pipeline,
+    ) -> Self {
+        let element = gst_app::AppSink::builder().sync(false).buffer_list(true).build();
+        let current = Arc::new(Mutex::new(None));
+        let drained = Arc::new(Notify::new());
+        let receiver = Receiver {
+            stream,
+            output,
+            flow,
+            pipeline: pipeline.downgrade(),
+            current: current.clone(),
+        };
+        let at_end = drained.clone();
+        element.set_callbacks(
+            gst_app::AppSinkCallbacks::builder()
+                .new_sample(move |sink| {
+                    let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
+                    receiver.take(&sample)
+                })
+                .eos(move |_| at_end.notify_one())
+                .build(),
+        );
+        Self {
+            element,
+            drained,
+            current,
+        }
+    }
+
+    /// The run, if it has begun.
+    pub fn current(&self) -> Option<CurrentRun> {
+        self.current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
+    }
+}
+
+impl CurrentRun {
+    /// Looks at both clocks at once.
+    pub fn anchor(&self, pipeline: &gst::Pipeline, clock: &dyn Clock) -> Option<Anchor> {
+        let running = pipeline.current_running_time()?;
+        let wall = clock.wall();
+        let media_ns = i128::from(running.nseconds()) - i128::from(self.origin.nseconds());
+        Some(Anchor {
+            media: MediaTime(i64::try_from(media_ns / 1000).unwrap_or(i64::MAX)),
+            wall,
+            clock_state: clock_state(wall),
+        })
+    }
+}
+
+impl Receiver {
+    fn take(&self, sample: &gst::Sample) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let single;
+        let list = match sample.buffer_list() {
+            Some(list) => list,
+            None => {
+                let mut list = gst::BufferList::new();
+                if let (Some(list), Some(buffer)) = (list.get_mut(), sample.buffer_owned()) {
+                    list.add(buffer);
+                }
+                single = list;
+                &single
+            }
+        };
+        let (init, bytes) = split_init(list);
+        if let Some((init, pts)) = init {
+            self.begin(init, pts)?;
+        }
+        let run = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_ref()
+            .map(|c| c.run.clone());
+        match run {
+            Some(run) if !bytes.is_empty() => self.send(CaptureEvent::Fragment { run, bytes }),
+            _ => Ok(gst::FlowSuccess::Ok),
+        }
+    }
+
+    fn begin(&self, init: Bytes, pts: Option<gst::ClockTime>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        if current.is_some() {
+            self.flow.end(GapCause::TracksChanged, "the muxer began a new file");
+            return Err(gst::FlowError::Eos);
+        }
+        let started = CurrentRun {
+            run: RunId::from_uuid(uuid::Uuid::now_v7()),
+            origin: pts.unwrap_or_default().saturating_sub(SEGMENT_OFFSET),
+        };
+        let pipeline = self.pipeline.upgrade().ok_or(gst::FlowError::Flushing)?;
+        let anchor = started
+            .anchor(&pipeline, &*self.flow.clock)
+            .ok_or(gst::FlowError::Flushing)?;
+        let run = started.run.clone();
+        *current = Some(started);
+        drop(current);
+        self.send(CaptureEvent::RunStarted { run, init, anchor })
+    }
+
+    fn send(&self, event: CaptureEvent) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let captured = Captured {
+            stream: self.stream.clone(),
+            event,
+        };
+        self.output.try_send(captured).map_err(|_| {
+            self.flow.end(
+                GapCause::DiskFailed,
+                "the disk did not take the recording as fast as it came",
+            );
+            gst::FlowError::Eos
+        })?;
+        Ok(gst::FlowSuccess::Ok)
+    }
+}
+
+type Init = (Bytes, Option<gst::ClockTime>);
+
+/// The init segment, if the list begins with one, and the rest in one piece.
+fn split_init(list: &gst::BufferListRef) -> (Option<Init>, Bytes) {
+    let mut init = None;
+    let mut bytes = Vec::with_capacity(list.calculate_size());
+    for buffer in list.iter() {
+        let Ok(map) = buffer.map_readable() else { continue };
+        if buffer
+            .flags()
+            .contains(gst::BufferFlags::HEADER | gst::BufferFlags::DISCONT)
+        {
+            init = Some((Bytes::copy_from_slice(&map), buffer.pts()));
+        } else {
+            bytes.extend_from_slice(&map);
+        }
+    }
+    (init, bytes.into())
+}

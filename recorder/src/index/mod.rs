@@ -1,0 +1,233 @@
+//! The recorder's SQLite: all its SQL. One connection writes, two read.
+//!
+//! **Invariant**: a row never points at bytes that are not synced; the callers sync first.
+
+mod events;
+mod facts;
+mod gaps;
+mod runs;
+mod segments;
+
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+
+pub use events::Stored;
+pub use gaps::RecordingEnd;
+pub use runs::RunOpening;
+pub use segments::{Change, OpenSegment, PendingSegment, SegmentRow};
+
+/// What went wrong with the index.
+#[derive(Debug, thiserror::Error)]
+pub enum IndexError {
+    /// The database said no.
+    #[error("index {}: {source}", file.display())]
+    Database {
+        /// The database's file.
+        file: PathBuf,
+        /// Its error.
+        source: sqlx::Error,
+    },
+    /// The schema could not be brought up to date.
+    #[error("index {}: {source}", file.display())]
+    Migration {
+        /// The database's file.
+        file: PathBuf,
+        /// Why.
+        source: sqlx::migrate::MigrateError,
+    },
+    /// A stored value can't be read back.
+    #[error("index: {what} is damaged: {reason}")]
+    Damaged {
+        /// Which value.
+        what: &'static str,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// Disk and index were not made for each other.
+    #[error("{0}")]
+    ForeignVolume(String),
+}
+
+impl From<sqlx::Error> for IndexError {
+    fn from(source: sqlx::Error) -> Self {
+        Self::Database {
+            file: PathBuf::from("recorder.db"),
+            source,
+        }
+    }
+}
+
+fn damaged(what: &'static str) -> impl FnOnce(String) -> IndexError {
+    move |reason| IndexError::Damaged { what, reason }
+}
+
+/// Reads a JSON value of a column.
+fn from_json<T: serde::de::DeserializeOwned>(what: &'static str, json: &str) -> Result<T, IndexError> {
+    serde_json::from_str(json).map_err(|e| damaged(what)(e.to_string()))
+}
+
+fn to_json<T: serde::Serialize>(value: &T) -> String {
+    serde_json::to_string(value).expect("our own types have string keys and finite numbers")
+}
+
+/// The name of a unit-like value, as serde writes it.
+fn name_of<T: serde::Serialize>(value: &T) -> String {
+    to_json(value).trim_matches('"').to_owned()
+}
+
+/// The index of one recorder.
+#[derive(Debug, Clone)]
+pub struct Index {
+    writer: SqlitePool,
+    reader: SqlitePool,
+}
+
+impl Index {
+    /// Opens or creates the index and brings its schema up to date.
+    ///
+    /// # Errors
+    /// If the file can't be opened, is no database or was made by a newer version.
+    pub async fn open(file: &Path) -> Result<Self, IndexError> {
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(SqliteSynchronous::Full)
+            .foreign_keys(true)
+            .busy_timeout(Duration::from_secs(10));
+        let in_file = |source| IndexError::Database {
+            file: file.to_owned(),
+            source,
+        };
+        let writer = SqlitePoolOptions::new()
+            .max_connections(1)
+            .connect_with(options.clone())
+            .await
+            .map_err(in_file)?;
+        sqlx::migrate!("src/index/migrations")
+            .run(&writer)
+            .await
+            .map_err(|source| IndexError::Migration {
+                file: file.to_owned(),
+                source,
+            })?;
+        let reader = Self::reading(options).await.map_err(in_file)?;
+        Ok(Self { writer, reader })
+    }
+
+    /// Opens an existing index to read only, for `check`.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub async fn open_read_only(file: &Path) -> Result<Self, IndexError> {
+        let options = SqliteConnectOptions::new().filename(file).create_if_missing(false);
+        let reader = Self::reading(options).await.map_err(|source| IndexError::Database {
+            file: file.to_owned(),
+            source,
+        })?;
+        Ok(Self {
+            writer: reader.clone(),
+            reader,
+        })
+    }
+
+    async fn reading(options: SqliteConnectOptions) -> Result<SqlitePool, sqlx::Error> {
+        SqlitePoolOptions::new()
+            .max_connections(2)
+            .connect_with(options.read_only(true))
+            .await
+    }
+
+    /// Ends all connections; the write-ahead log is folded into the database.
+    pub async fn close(&self) {
+        self.reader.close().await;
+        self.writer.close().await;
+    }
+
+    async fn setting(&self, name: &str) -> Result<Option<String>, IndexError> {
+        let value = sqlx::query_scalar("select value from setting where name = $1")
+            .bind(name)
+            .fetch_optional(&self.reader)
+            .await?;
+        Ok(value)
+    }
+
+    async fn set_setting(&self, name: &str, value: &str) -> Result<(), IndexError> {
+        sqlx::query(
+            "insert into setting (name, value) values ($1, $2)
+             on conflict (name) do update set value = excluded.value",
+        )
+        .bind(name)
+        .bind(value)
+        .execute(&self.writer)
+        .await?;
+        Ok(())
+    }
+
+    /// Binds the index to the disk of the recordings, once; refuses any other disk afterwards.
+    ///
+    /// # Errors
+    /// [`IndexError::ForeignVolume`] if disk and index don't belong together.
+    pub async fn bind_volume(&self, recordings: &Path) -> Result<(), IndexError> {
+        let file = recordings.join("volume.json");
+        let on_disk = match std::fs::read_to_string(&file) {
+            Ok(text) => Some(from_json::<Volume>("volume.json", &text)?.volume),
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
+            Err(e) => return Err(damaged("volume.json")(e.to_string())),
+        };
+        let folder = recordings.display();
+        match (on_disk, self.setting("volume").await?) {
+            (Some(disk), Some(index)) if disk.to_string() == index => Ok(()),
+            (Some(disk), Some(index)) => Err(IndexError::ForeignVolume(format!(
+                "the disk at {folder} is volume {disk}, but this index belongs to volume {index}: \
+                 mount the disk that belongs to it, or give another data_dir"
+            ))),
+            (None, Some(index)) => Err(IndexError::ForeignVolume(format!(
+                "{folder} has no volume.json, but this index belongs to volume {index}: \
+                 is the disk mounted?"
+            ))),
+            (Some(disk), None) => Err(IndexError::ForeignVolume(format!(
+                "the disk at {folder} is volume {disk} of another index: \
+                 give its data_dir, or an empty recordings_dir"
+            ))),
+            (None, None) => {
+                let volume = uuid::Uuid::new_v4();
+                self.set_setting("volume", &volume.to_string()).await?;
+                crate::files::write_synced(&file, to_json(&Volume { volume }).as_bytes())
+                    .map_err(|e| damaged("volume.json")(e.to_string()))
+            }
+        }
+    }
+}
+
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Volume {
+    volume: uuid::Uuid,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn refuses_a_swapped_or_unmounted_disk() {
+        let data = tempfile::tempdir().unwrap();
+        let disk = tempfile::tempdir().unwrap();
+        let other = tempfile::tempdir().unwrap();
+        let index = Index::open(&data.path().join("recorder.db")).await.unwrap();
+        index.bind_volume(disk.path()).await.unwrap();
+        index.bind_volume(disk.path()).await.unwrap();
+
+        let unmounted = index.bind_volume(other.path()).await.unwrap_err().to_string();
+        assert!(unmounted.contains("is the disk mounted?"), "{unmounted}");
+
+        let second = Index::open(&data.path().join("second.db")).await.unwrap();
+        let foreign = second.bind_volume(disk.path()).await.unwrap_err().to_string();
+        assert!(foreign.contains("of another index"), "{foreign}");
+        second.bind_volume(other.path()).await.unwrap();
+        let swapped = index.bind_volume(other.path()).await.unwrap_err().to_string();
+        assert!(swapped.contains("this index belongs to volume"), "{swapped}");
+    }
+}

@@ -1,0 +1,379 @@
+//! Segments and fragments, and the changes that the writer commits in groups.
+
+use archive::gap::Gap;
+use archive::ids::{RunId, SegmentKey, StreamId};
+use archive::segment::{Digest, Fragment, SegmentManifest};
+use archive::time::{Anchor, MediaTime};
+use archive::uplink::Fact;
+use sqlx::sqlite::SqliteRow;
+use sqlx::{Row, SqliteConnection};
+
+use super::{Index, IndexError, damaged, facts, from_json, gaps, runs};
+
+/// A change of what is recorded. The writer collects them and commits many at once, in order.
+#[derive(Debug, Clone)]
+pub enum Change {
+    /// A fragment's bytes are synced.
+    Fragment {
+        /// Row of the segment.
+        segment_id: i64,
+        /// The fragment.
+        fragment: Fragment,
+    },
+    /// A segment is complete and synced.
+    Sealed {
+        /// Row of the segment.
+        segment_id: i64,
+        /// Digest of the whole file.
+        sha256: Digest,
+    },
+    /// A segment will never be delivered.
+    Deleted {
+        /// Row of the segment.
+        segment_id: i64,
+        /// Why.
+        reason: String,
+    },
+    /// A segment that was promised to the server will never be delivered.
+    Lost {
+        /// Which segment.
+        key: SegmentKey,
+        /// Why.
+        reason: String,
+    },
+    /// Another look at the clock.
+    Anchored {
+        /// Which run.
+        run: RunId,
+        /// What was seen.
+        anchor: Anchor,
+    },
+    /// A run is over.
+    RunEnded {
+        /// Which run.
+        run: RunId,
+    },
+    /// A gap began, changed or ended.
+    Gap(Gap),
+}
+
+/// A segment that was being written when the recorder went down.
+#[derive(Debug, Clone)]
+pub struct OpenSegment {
+    /// Its row.
+    pub segment_id: i64,
+    /// Its name.
+    pub key: SegmentKey,
+    /// Its run.
+    pub run: RunId,
+    /// Bytes that are known to be synced.
+    pub size_bytes: u64,
+}
+
+/// A sealed segment that the server does not have.
+#[derive(Debug, Clone)]
+pub struct PendingSegment {
+    /// Its row.
+    pub segment_id: i64,
+    /// Its name.
+    pub key: SegmentKey,
+}
+
+/// A segment's row, for `check` and retention.
+#[derive(Debug, Clone)]
+pub struct SegmentRow {
+    /// Its row.
+    pub segment_id: i64,
+    /// Its name.
+    pub key: SegmentKey,
+    /// Its state by name.
+    pub state: String,
+    /// Length in bytes.
+    pub size_bytes: u64,
+    /// Digest of the file, from sealing on.
+    pub sha256: Option<Digest>,
+}
+
+impl Index {
+    /// Stores a segment that begins and gives its row. The number must be new.
+    pub async fn open_segment(
+        &self,
+        key: &SegmentKey,
+        run: &RunId,
+        init_size_bytes: u64,
+    ) -> Result<i64, IndexError> {
+        let segment_id = sqlx::query_scalar(
+            "insert into segment (stream, sequence, run_id, state, init_size_bytes, size_bytes)
+             values ($1, $2, $3, 'recording', $4, $4) returning segment_id",
+        )
+        .bind(key.stream.as_str())
+        .bind(key.sequence as i64)
+        .bind(run.as_str())
+        .bind(init_size_bytes as i64)
+        .fetch_one(&self.writer)
+        .await?;
+        Ok(segment_id)
+    }
+
+    /// The highest number ever given to a segment of a stream, 0 if none.
+    pub async fn last_sequence(&self, stream: &StreamId) -> Result<u64, IndexError> {
+        let last: i64 =
+            sqlx::query_scalar("select coalesce(max(sequence), 0) from segment where stream = $1")
+                .bind(stream.as_str())
+                .fetch_one(&self.reader)
+                .await?;
+        Ok(last as u64)
+    }
+
+    /// Commits changes in order, all or none.
+    pub async fn commit(&self, changes: &[Change]) -> Result<(), IndexError> {
+        if changes.is_empty() {
+            return Ok(());
+        }
+        let mut tx = self.writer.begin().await?;
+        for change in changes {
+            apply(&mut tx, change).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// Segments in state `recording`.
+    pub async fn recording_segments(&self) -> Result<Vec<OpenSegment>, IndexError> {
+        sqlx::query(
+            "select segment_id, stream, sequence, run_id, size_bytes from segment
+             where state = 'recording' order by segment_id",
+        )
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(|row| {
+            let run: String = row.try_get("run_id")?;
+            Ok(OpenSegment {
+                segment_id: row.try_get("segment_id")?,
+                key: read_key(row)?,
+                run: run
+                    .parse()
+                    .map_err(|e: archive::ids::InvalidId| damaged("segment.run_id")(e.to_string()))?,
+                size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+            })
+        })
+        .collect()
+    }
+
+    /// The oldest sealed segments that the server does not have.
+    pub async fn pending_segments(&self, most: u32) -> Result<Vec<PendingSegment>, IndexError> {
+        sqlx::query(
+            "select segment_id, stream, sequence from segment
+             where state in ('sealed', 'uploading') order by segment_id limit $1",
+        )
+        .bind(most)
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(PendingSegment {
+                segment_id: row.try_get("segment_id")?,
+                key: read_key(row)?,
+            })
+        })
+        .collect()
+    }
+
+    /// For each stream the newest sealed number and the count that the server does not have.
+    pub async fn progress(&self) -> Result<Vec<(String, u64, u64)>, IndexError> {
+        sqlx::query(
+            "select stream, max(sequence) filter (where state <> 'recording'),
+                    count(*) filter (where state in ('sealed', 'uploading'))
+             from segment group by stream",
+        )
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok((
+                row.try_get(0)?,
+                row.try_get::<Option<i64>, _>(1)?.unwrap_or(0) as u64,
+                row.try_get::<i64, _>(2)? as u64,
+            ))
+        })
+        .collect()
+    }
+
+    /// Moves a segment on; only along its states, so a late answer can't revive a tombstone.
+    pub async fn set_state(&self, segment_id: i64, from: &[&str], to: &str) -> Result<bool, IndexError> {
+        let changed = sqlx::query(
+            "update segment set state = $2
+             where segment_id = $1 and state in (select value from json_each($3))",
+        )
+        .bind(segment_id)
+        .bind(to)
+        .bind(super::to_json(&from))
+        .execute(&self.writer)
+        .await?;
+        Ok(changed.rows_affected() > 0)
+    }
+
+    /// The manifest of a sealed segment.
+    pub async fn manifest(&self, segment_id: i64) -> Result<SegmentManifest, IndexError> {
+        let row = sqlx::query(
+            "select s.stream, s.sequence, s.run_id, s.size_bytes, s.init_size_bytes, s.sha256, r.tracks
+             from segment s join run r on r.run_id = s.run_id where s.segment_id = $1",
+        )
+        .bind(segment_id)
+        .fetch_one(&self.reader)
+        .await?;
+        let run: String = row.try_get("run_id")?;
+        let tracks: &str = row.try_get("tracks")?;
+        Ok(SegmentManifest {
+            key: read_key(&row)?,
+            run: run
+                .parse()
+                .map_err(|e: archive::ids::InvalidId| damaged("segment.run_id")(e.to_string()))?,
+            size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+            init_size_bytes: row.try_get::<i64, _>("init_size_bytes")? as u64,
+            sha256: read_digest(row.try_get("sha256")?)?,
+            tracks: from_json("run.tracks", tracks)?,
+            fragments: self.fragments(segment_id).await?,
+        })
+    }
+
+    /// The fragments of a segment in file order.
+    pub async fn fragments(&self, segment_id: i64) -> Result<Vec<Fragment>, IndexError> {
+        sqlx::query(
+            "select offset_bytes, size_bytes, start_media_us, duration_us, is_keyframe, sha256
+             from fragment where segment_id = $1 order by offset_bytes",
+        )
+        .bind(segment_id)
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(|row| {
+            Ok(Fragment {
+                offset_bytes: row.try_get::<i64, _>(0)? as u64,
+                size_bytes: row.try_get::<i64, _>(1)? as u64,
+                start: MediaTime(row.try_get(2)?),
+                duration_us: row.try_get(3)?,
+                is_keyframe: row.try_get(4)?,
+                sha256: read_digest(row.try_get(5)?)?,
+            })
+        })
+        .collect()
+    }
+
+    /// All segments that have a file, after a row, at most `most`.
+    pub async fn segments_after(&self, segment_id: i64, most: u32) -> Result<Vec<SegmentRow>, IndexError> {
+        sqlx::query(
+            "select segment_id, stream, sequence, state, size_bytes, sha256 from segment
+             where segment_id > $1 and state <> 'tombstone' order by segment_id limit $2",
+        )
+        .bind(segment_id)
+        .bind(most)
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(read_segment)
+        .collect()
+    }
+
+    /// The oldest segment that the server has and this disk may drop.
+    pub async fn oldest_acknowledged(&self) -> Result<Option<SegmentRow>, IndexError> {
+        sqlx::query(
+            "select segment_id, stream, sequence, state, size_bytes, sha256 from segment
+             where state in ('acknowledged', 'evictable') order by segment_id limit 1",
+        )
+        .fetch_optional(&self.reader)
+        .await?
+        .map(|row| read_segment(&row))
+        .transpose()
+    }
+}
+
+fn read_segment(row: &SqliteRow) -> Result<SegmentRow, IndexError> {
+    let sha256: Option<&[u8]> = row.try_get("sha256")?;
+    Ok(SegmentRow {
+        segment_id: row.try_get("segment_id")?,
+        key: read_key(row)?,
+        state: row.try_get("state")?,
+        size_bytes: row.try_get::<i64, _>("size_bytes")? as u64,
+        sha256: sha256.map(read_digest).transpose()?,
+    })
+}
+
+fn read_key(row: &SqliteRow) -> Result<SegmentKey, IndexError> {
+    let stream: String = row.try_get("stream")?;
+    Ok(SegmentKey {
+        stream: stream
+            .parse()
+            .map_err(|e: archive::ids::InvalidId| damaged("segment.stream")(e.to_string()))?,
+        sequence: row.try_get::<i64, _>("sequence")? as u64,
+    })
+}
+
+fn read_digest(bytes: &[u8]) -> Result<Digest, IndexError> {
+    bytes
+        .try_into()
+        .map(Digest)
+        .map_err(|_| damaged("sha256")(format!("{} bytes", bytes.len())))
+}
+
+async fn apply(tx: &mut SqliteConnection, change: &Change) -> Result<(), IndexError> {
+    match change {
+        Change::Fragment { segment_id, fragment } => {
+            sqlx::query(
+                "insert into fragment
+                     (segment_id, offset_bytes, size_bytes, start_media_us, duration_us, is_keyframe, sha256)
+                 values ($1, $2, $3, $4, $5, $6, $7)",
+            )
+            .bind(segment_id)
+            .bind(fragment.offset_bytes as i64)
+            .bind(fragment.size_bytes as i64)
+            .bind(fragment.start.0)
+            .bind(fragment.duration_us.max(0))
+            .bind(fragment.is_keyframe)
+            .bind(fragment.sha256.0.as_slice())
+            .execute(&mut *tx)
+            .await?;
+            sqlx::query("update segment set size_bytes = $2 where segment_id = $1")
+                .bind(segment_id)
+                .bind((fragment.offset_bytes + fragment.size_bytes) as i64)
+                .execute(tx)
+                .await?;
+        }
+        Change::Sealed { segment_id, sha256 } => {
+            sqlx::query(
+                "update segment set state = 'sealed', sha256 = $2
+                 where segment_id = $1 and state = 'recording'",
+            )
+            .bind(segment_id)
+            .bind(sha256.0.as_slice())
+            .execute(tx)
+            .await?;
+        }
+        Change::Deleted { segment_id, reason } => {
+            sqlx::query("update segment set state = 'tombstone', reason = $2 where segment_id = $1")
+                .bind(segment_id)
+                .bind(reason)
+                .execute(tx)
+                .await?;
+        }
+        Change::Lost { key, reason } => {
+            let fact = Fact::SegmentLost {
+                key: key.clone(),
+                reason: reason.clone(),
+            };
+            facts::append(tx, &fact).await?;
+        }
+        Change::Anchored { run, anchor } => {
+            runs::insert_anchor(tx, run, *anchor).await?;
+            let fact = Fact::Anchored {
+                run: run.clone(),
+                anchor: *anchor,
+            };
+            facts::append(tx, &fact).await?;
+        }
+        Change::RunEnded { run } => runs::end_run(tx, run).await?,
+        Change::Gap(gap) => gaps::put(tx, gap).await?,
+    }
+    Ok(())
+}
