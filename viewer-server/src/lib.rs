@@ -1,1 +1,16 @@
-//! The centre.
+//! The centre: catalogue, search, playback, live and the page.
+
+pub mod access;
+pub mod centre;
+pub mod commands;
+pub mod db;
+pub mod edge;
+pub mod http;
+pub mod ingest;
+pub mod places;
+pub mod playback;
+pub mod search;
+pub mod serve;
+pub mod storage;
+pub mod supervision;
+pub mod words;

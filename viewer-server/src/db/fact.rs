@@ -1,0 +1,240 @@
+//! Facts of recorders, stored in order and exactly once.
+
+use archive::ids::{RecorderId, RunId, SiteId, StreamId};
+use archive::interaction::InteractionSettings;
+use archive::segment::{Track, TrackKind};
+use archive::time::WallTime;
+use archive::uplink::Fact;
+use jiff::tz::TimeZone;
+use sqlx::{Any, Transaction};
+
+use super::event::{NewEvent, put_event};
+use super::{Db, DbError, DbResult, clock, get, get_id, signed, unsigned};
+
+/// What storing facts led to.
+#[derive(Debug, Clone, Default)]
+pub struct FactsStored {
+    /// Number of the last fact stored.
+    pub through: u64,
+    /// How many events among them were new.
+    pub new_events: u64,
+    /// Facts that could not be read or were not the recorder's to tell; they count as stored.
+    pub unusable: Vec<String>,
+    /// Whether a stream's tracks changed.
+    pub tracks_changed: bool,
+}
+
+/// Facts that leave a hole: the recorder must go back.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct FactsRefused {
+    /// Number of the last fact stored.
+    pub through: u64,
+}
+
+/// Who tells facts, and how they are read.
+struct Teller<'a> {
+    recorder: &'a RecorderId,
+    site: &'a SiteId,
+    zone: &'a TimeZone,
+    settings: &'a InteractionSettings,
+}
+
+impl Db {
+    /// Stores facts; those stored before are passed over.
+    pub async fn store_facts(
+        &self,
+        recorder: &RecorderId,
+        site: &SiteId,
+        zone: &TimeZone,
+        settings: &InteractionSettings,
+        first: u64,
+        facts: &[Fact],
+    ) -> DbResult<Result<FactsStored, FactsRefused>> {
+        let mut tx = self.write().await?;
+        let row = sqlx::query(
+            "UPDATE recorder SET facts_through = facts_through WHERE recorder_id = $1 RETURNING facts_through",
+        )
+        .bind(recorder.as_str())
+        .fetch_one(&mut *tx)
+        .await?;
+        let through = unsigned(get(&row, "facts_through")?);
+        if first == 0 || first > through + 1 {
+            tx.rollback().await?;
+            return Ok(Err(FactsRefused { through }));
+        }
+        let known = usize::try_from(through + 1 - first).unwrap_or(usize::MAX);
+        let teller = Teller {
+            recorder,
+            site,
+            zone,
+            settings,
+        };
+        let mut stored = FactsStored {
+            through,
+            ..FactsStored::default()
+        };
+        for fact in facts.iter().skip(known) {
+            store_fact(&mut tx, &teller, fact, &mut stored).await?;
+            stored.through += 1;
+        }
+        sqlx::query("UPDATE recorder SET facts_through = $2 WHERE recorder_id = $1")
+            .bind(recorder.as_str())
+            .bind(signed(stored.through))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(Ok(stored))
+    }
+}
+
+async fn store_fact(
+    tx: &mut Transaction<'static, Any>,
+    teller: &Teller<'_>,
+    fact: &Fact,
+    stored: &mut FactsStored,
+) -> DbResult<()> {
+    let recorder = teller.recorder;
+    match fact {
+        Fact::Event { received, event } => match NewEvent::read(event, *received, teller.settings) {
+            Ok(event) => {
+                if put_event(tx, teller.site, teller.zone, &event).await? {
+                    stored.new_events += 1;
+                }
+            }
+            Err(e) => stored.unusable.push(format!("event: {e}")),
+        },
+        Fact::RunStarted {
+            run,
+            stream,
+            tracks,
+            anchor,
+        } => {
+            if !is_recorded_by(tx, recorder, stream).await? {
+                stored
+                    .unusable
+                    .push(format!("run {run} of foreign stream {stream}"));
+                return Ok(());
+            }
+            put_run(tx, recorder, run, stream, tracks, anchor.wall).await?;
+            clock::put_anchor(tx, run, stream, anchor).await?;
+            stored.tracks_changed = true;
+        }
+        Fact::Anchored { run, anchor } => match stream_of_run(tx, recorder, run).await? {
+            Some(stream) => clock::put_anchor(tx, run, &stream, anchor).await?,
+            None => stored.unusable.push(format!("anchor of unknown run {run}")),
+        },
+        Fact::RunEnded { run } => {
+            sqlx::query("UPDATE run SET has_ended = 1 WHERE run_id = $1 AND recorder_id = $2")
+                .bind(run.as_str())
+                .bind(recorder.as_str())
+                .execute(&mut **tx)
+                .await?;
+        }
+        Fact::GapSeen { gap } => {
+            if !is_recorded_by(tx, recorder, &gap.stream).await? {
+                stored
+                    .unusable
+                    .push(format!("gap of foreign stream {}", gap.stream));
+                return Ok(());
+            }
+            let cause = serde_json::to_value(gap.cause).map_err(|e| DbError::damaged("gap.cause", e))?;
+            sqlx::query(
+                "INSERT INTO gap (gap_id, recorder_id, stream_id, start_us, end_us, cause, detail)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                 ON CONFLICT (gap_id) DO UPDATE SET start_us = excluded.start_us, end_us = excluded.end_us,
+                     cause = excluded.cause, detail = excluded.detail
+                 WHERE gap.recorder_id = excluded.recorder_id",
+            )
+            .bind(gap.gap_id.to_string())
+            .bind(recorder.as_str())
+            .bind(gap.stream.as_str())
+            .bind(gap.start.0)
+            .bind(gap.end.map(|e| e.0))
+            .bind(cause.as_str().unwrap_or_default())
+            .bind(gap.detail.chars().take(500).collect::<String>())
+            .execute(&mut **tx)
+            .await?;
+        }
+        Fact::SegmentLost { key, reason } => {
+            if !is_recorded_by(tx, recorder, &key.stream).await? {
+                stored
+                    .unusable
+                    .push(format!("lost segment of foreign stream {key}"));
+                return Ok(());
+            }
+            sqlx::query(
+                "INSERT INTO lost_segment (recorder_id, stream_id, sequence, reason) VALUES ($1, $2, $3, $4)
+                 ON CONFLICT (stream_id, sequence, recorder_id) DO NOTHING",
+            )
+            .bind(recorder.as_str())
+            .bind(key.stream.as_str())
+            .bind(signed(key.sequence.max(1)))
+            .bind(reason.chars().take(500).collect::<String>())
+            .execute(&mut **tx)
+            .await?;
+        }
+    }
+    Ok(())
+}
+
+async fn is_recorded_by(
+    tx: &mut Transaction<'static, Any>,
+    recorder: &RecorderId,
+    stream: &StreamId,
+) -> DbResult<bool> {
+    let row = sqlx::query("SELECT stream_id FROM stream WHERE stream_id = $1 AND recorder_id = $2")
+        .bind(stream.as_str())
+        .bind(recorder.as_str())
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(row.is_some())
+}
+
+async fn stream_of_run(
+    tx: &mut Transaction<'static, Any>,
+    recorder: &RecorderId,
+    run: &RunId,
+) -> DbResult<Option<StreamId>> {
+    sqlx::query("SELECT stream_id FROM run WHERE run_id = $1 AND recorder_id = $2")
+        .bind(run.as_str())
+        .bind(recorder.as_str())
+        .fetch_optional(&mut **tx)
+        .await?
+        .map(|row| get_id(&row, "stream_id"))
+        .transpose()
+}
+
+async fn put_run(
+    tx: &mut Transaction<'static, Any>,
+    recorder: &RecorderId,
+    run: &RunId,
+    stream: &StreamId,
+    tracks: &[Track],
+    started: WallTime,
+) -> DbResult<()> {
+    let json = serde_json::to_string(tracks).map_err(|e| DbError::damaged("run.tracks", e))?;
+    sqlx::query(
+        "INSERT INTO run (run_id, stream_id, recorder_id, tracks, started_us) VALUES ($1, $2, $3, $4, $5)
+         ON CONFLICT (run_id) DO NOTHING",
+    )
+    .bind(run.as_str())
+    .bind(stream.as_str())
+    .bind(recorder.as_str())
+    .bind(json)
+    .bind(started.0)
+    .execute(&mut **tx)
+    .await?;
+    let video = tracks.iter().find(|t| t.kind == TrackKind::Video);
+    let audio = tracks.iter().find(|t| t.kind == TrackKind::Audio);
+    sqlx::query(
+        "UPDATE stream SET video_codec = $2, audio_codec = $3, width = $4, height = $5 WHERE stream_id = $1",
+    )
+    .bind(stream.as_str())
+    .bind(video.map(|t| t.codec.clone()))
+    .bind(audio.map(|t| t.codec.clone()))
+    .bind(video.map_or(0, |t| i64::from(t.width)))
+    .bind(video.map_or(0, |t| i64::from(t.height)))
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}

@@ -1,0 +1,278 @@
+//! Segments, gaps and what lies between.
+
+use archive::gap::{Gap, GapCause};
+use archive::ids::{RecorderId, RunId, SegmentKey, StreamId};
+use archive::segment::{Digest, SegmentManifest};
+use archive::time::{Anchor, ClockState, MediaTime, WallTime};
+use archive::timeline::{Recorded, Window};
+use sqlx::any::AnyRow;
+
+use super::clock::{MAX_SEGMENT_US, clock_between};
+use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
+
+/// What a segment holds, and when: answered from an index alone.
+#[derive(Debug, Clone)]
+pub struct SpanRow {
+    /// Run, number and media time.
+    pub recorded: Recorded,
+    /// Its place on wall time.
+    pub wall: Window,
+}
+
+impl SpanRow {
+    /// The run's clock as far as this segment tells it.
+    pub fn anchors(&self) -> [Anchor; 2] {
+        let anchor = |media, wall| Anchor {
+            media,
+            wall,
+            clock_state: ClockState::Synchronized,
+        };
+        [
+            anchor(self.recorded.start, self.wall.start),
+            anchor(self.recorded.end, self.wall.end),
+        ]
+    }
+}
+
+/// A segment as the catalogue knows it.
+#[derive(Debug, Clone)]
+pub struct SegmentRow {
+    /// Stream and number.
+    pub key: SegmentKey,
+    /// Who recorded it.
+    pub recorder: RecorderId,
+    /// Run, media time and wall time.
+    pub span: SpanRow,
+    /// Length of the file.
+    pub size_bytes: u64,
+    /// Length of the init segment at its start.
+    pub init_size_bytes: u64,
+    /// Digest of the init segment.
+    pub init_sha256: String,
+    /// Digest of the file.
+    pub sha256: String,
+    /// Coded by `archive::fmp4::index`.
+    pub gop_index: Vec<u8>,
+}
+
+/// A segment whose file is in the store, for the catalogue.
+#[derive(Debug)]
+pub struct StoredSegment<'a> {
+    /// Who recorded it.
+    pub recorder: &'a RecorderId,
+    /// As promised and verified.
+    pub manifest: &'a SegmentManifest,
+    /// Digest of the init segment.
+    pub init_sha256: Digest,
+    /// Coded by `archive::fmp4::index`.
+    pub gop_index: Vec<u8>,
+}
+
+const SEGMENT_COLUMNS: &str = "stream_id, sequence, recorder_id, run_id, start_us, end_us, start_media_us, \
+    end_media_us, size_bytes, init_size_bytes, init_sha256, sha256, gop_index";
+
+impl Db {
+    /// Adds a stored segment and ends its upload; wall times come from the run's anchors.
+    pub async fn put_segment(&self, stored: &StoredSegment<'_>, now: WallTime) -> DbResult<()> {
+        let manifest = stored.manifest;
+        let mut tx = self.write().await?;
+        let (start, end) = (manifest.start(), manifest.end());
+        let clock = clock_between(&mut tx, &manifest.run, start, end).await?;
+        let (Some(wall_start), Some(wall_end)) = (clock.wall(start), clock.wall(end)) else {
+            return Err(DbError::damaged(
+                "anchor",
+                format!("run {} has none", manifest.run),
+            ));
+        };
+        sqlx::query(
+            "INSERT INTO segment (stream_id, sequence, recorder_id, run_id, start_us, end_us, start_media_us,
+                 end_media_us, size_bytes, init_size_bytes, init_sha256, sha256, gop_index, stored_us)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             ON CONFLICT (stream_id, sequence, recorder_id) DO NOTHING",
+        )
+        .bind(manifest.key.stream.as_str())
+        .bind(signed(manifest.key.sequence))
+        .bind(stored.recorder.as_str())
+        .bind(manifest.run.as_str())
+        .bind(wall_start.0)
+        .bind(wall_end.0)
+        .bind(start.0)
+        .bind(end.0)
+        .bind(signed(manifest.size_bytes))
+        .bind(signed(manifest.init_size_bytes))
+        .bind(stored.init_sha256.to_string())
+        .bind(manifest.sha256.to_string())
+        .bind(stored.gop_index.clone())
+        .bind(now.0)
+        .execute(&mut *tx)
+        .await?;
+        sqlx::query("DELETE FROM upload WHERE recorder_id = $1 AND stream_id = $2 AND sequence = $3")
+            .bind(stored.recorder.as_str())
+            .bind(manifest.key.stream.as_str())
+            .bind(signed(manifest.key.sequence))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
+        Ok(())
+    }
+
+    /// One segment.
+    pub async fn segment(&self, recorder: &RecorderId, key: &SegmentKey) -> DbResult<Option<SegmentRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segment WHERE stream_id = $1 AND sequence = $2 AND recorder_id = $3"
+        )))
+        .bind(key.stream.as_str())
+        .bind(signed(key.sequence))
+        .bind(recorder.as_str())
+        .fetch_optional(&self.reader)
+        .await?
+        .map(|row| segment_row(&row))
+        .transpose()
+    }
+
+    /// The segments of a stream that reach into a window, by start.
+    pub async fn segments(&self, stream: &StreamId, window: Window) -> DbResult<Vec<SegmentRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segment
+             WHERE stream_id = $1 AND start_us >= $2 AND start_us < $3 AND end_us > $4 ORDER BY start_us, sequence"
+        )))
+        .bind(stream.as_str())
+        .bind((window.start - MAX_SEGMENT_US).0)
+        .bind(window.end.0)
+        .bind(window.start.0)
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(segment_row)
+        .collect()
+    }
+
+    /// The last segment of a stream that starts at or before a moment.
+    pub async fn segment_before(&self, stream: &StreamId, at: WallTime) -> DbResult<Option<SegmentRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segment WHERE stream_id = $1 AND start_us <= $2
+             ORDER BY start_us DESC LIMIT 1"
+        )))
+        .bind(stream.as_str())
+        .bind(at.0)
+        .fetch_optional(&self.reader)
+        .await?
+        .map(|row| segment_row(&row))
+        .transpose()
+    }
+
+    /// What is recorded of a stream in a window, without the files' details.
+    pub async fn spans(&self, stream: &StreamId, window: Window) -> DbResult<Vec<SpanRow>> {
+        sqlx::query(
+            "SELECT run_id, start_us, end_us, start_media_us, end_media_us FROM segment
+             WHERE stream_id = $1 AND start_us >= $2 AND start_us < $3 AND end_us > $4 ORDER BY start_us",
+        )
+        .bind(stream.as_str())
+        .bind((window.start - MAX_SEGMENT_US).0)
+        .bind(window.end.0)
+        .bind(window.start.0)
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .enumerate()
+        // Ordered by start, so the place in the list serves where the order of runs is asked for.
+        .map(|(place, row)| span_row(row, place as u64))
+        .collect()
+    }
+
+    /// The end of the newest footage of a stream.
+    pub async fn newest_footage(&self, stream: &StreamId) -> DbResult<Option<WallTime>> {
+        sqlx::query("SELECT end_us FROM segment WHERE stream_id = $1 ORDER BY start_us DESC LIMIT 1")
+            .bind(stream.as_str())
+            .fetch_optional(&self.reader)
+            .await?
+            .map(|row| Ok(WallTime(get(&row, "end_us")?)))
+            .transpose()
+    }
+
+    /// The gaps of a stream that reach into a window, by start.
+    pub async fn gaps(&self, stream: &StreamId, window: Window) -> DbResult<Vec<Gap>> {
+        sqlx::query(
+            "SELECT gap_id, stream_id, start_us, end_us, cause, detail FROM gap
+             WHERE stream_id = $1 AND (end_us > $2 OR end_us IS NULL) AND start_us < $3 ORDER BY start_us",
+        )
+        .bind(stream.as_str())
+        .bind(window.start.0)
+        .bind(window.end.0)
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(|row| {
+            let cause: &str = get(row, "cause")?;
+            let cause: GapCause =
+                serde_json::from_value(cause.into()).map_err(|e| DbError::damaged("gap.cause", e))?;
+            Ok(Gap {
+                gap_id: get_id(row, "gap_id")?,
+                stream: get_id(row, "stream_id")?,
+                start: WallTime(get(row, "start_us")?),
+                end: get::<Option<i64>>(row, "end_us")?.map(WallTime),
+                cause,
+                detail: get(row, "detail")?,
+            })
+        })
+        .collect()
+    }
+
+    /// Keys and digests of all segments in pages, for checking the catalogue against the store.
+    pub async fn segments_after(
+        &self,
+        after: Option<(&SegmentKey, &RecorderId)>,
+        limit: i64,
+    ) -> DbResult<Vec<SegmentRow>> {
+        let (stream, sequence, recorder) = after
+            .map_or((String::new(), 0, String::new()), |(key, recorder)| {
+                (key.stream.to_string(), signed(key.sequence), recorder.to_string())
+            });
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segment
+             WHERE stream_id > $1 OR (stream_id = $1 AND (sequence > $2 OR (sequence = $2 AND recorder_id > $3)))
+             ORDER BY stream_id, sequence, recorder_id LIMIT $4"
+        )))
+        .bind(stream)
+        .bind(sequence)
+        .bind(recorder)
+        .bind(limit)
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(segment_row)
+        .collect()
+    }
+}
+
+fn span_row(row: &AnyRow, sequence: u64) -> DbResult<SpanRow> {
+    Ok(SpanRow {
+        recorded: Recorded {
+            run: get_id::<RunId>(row, "run_id")?,
+            sequence,
+            start: MediaTime(get(row, "start_media_us")?),
+            end: MediaTime(get(row, "end_media_us")?),
+        },
+        wall: Window {
+            start: WallTime(get(row, "start_us")?),
+            end: WallTime(get(row, "end_us")?),
+        },
+    })
+}
+
+fn segment_row(row: &AnyRow) -> DbResult<SegmentRow> {
+    let sequence = unsigned(get(row, "sequence")?);
+    Ok(SegmentRow {
+        key: SegmentKey {
+            stream: get_id(row, "stream_id")?,
+            sequence,
+        },
+        recorder: get_id(row, "recorder_id")?,
+        span: span_row(row, sequence)?,
+        size_bytes: unsigned(get(row, "size_bytes")?),
+        init_size_bytes: unsigned(get(row, "init_size_bytes")?),
+        init_sha256: get(row, "init_sha256")?,
+        sha256: get(row, "sha256")?,
+        gop_index: get(row, "gop_index")?,
+    })
+}

@@ -1,0 +1,196 @@
+//! Footage: playlists, bytes and stills. Each read is decided and written down before it is answered.
+
+use std::sync::Arc;
+
+use archive::ids::StreamId;
+use archive::time::WallTime;
+use archive::timeline::Window;
+use axum::body::Body;
+use axum::extract::State;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use utoipa::IntoParams;
+
+use super::auth::Person;
+use super::error::{Answer, Problem};
+use super::extract::{Path, Query, name, time, window};
+use super::range::{Wanted, wanted};
+use crate::access::{Action, Role};
+use crate::centre::Centre;
+use crate::db::FootageRead;
+use crate::playback::{SegmentId, plan, playlist};
+use crate::storage::media_key;
+
+/// A window of wall time.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct PlaylistQuery {
+    /// RFC 3339; playback starts with the keyframe at or before it.
+    from: String,
+    /// RFC 3339, at most 31 days later.
+    to: String,
+}
+
+async fn may_see(centre: &Centre, person: &Person, stream: &StreamId) -> Answer<Role> {
+    let places = centre.places().await?;
+    if places.stream(stream).is_none() {
+        return Err(Problem::not_found("stream"));
+    }
+    person.require_at(&places, &stream.counter(), Action::SeeFootage)
+}
+
+/// Lets a person see footage, and writes it down first.
+///
+/// # Errors
+/// [`Problem`] 403, 404 or 5xx; then nothing may be shown.
+pub async fn admit(
+    centre: &Centre,
+    person: &Person,
+    stream: &StreamId,
+    action: &'static str,
+    span: Option<(WallTime, WallTime)>,
+) -> Answer<()> {
+    let role = may_see(centre, person, stream).await?;
+    let read = FootageRead {
+        username: &person.username,
+        role,
+        action,
+        stream,
+        span,
+    };
+    Ok(centre.db.log_footage_read(&read, centre.now()).await?)
+}
+
+/// An HLS playlist of what was recorded in a window.
+#[utoipa::path(get, path = "/api/v1/streams/{id}/playlist.m3u8", tag = "footage",
+    params(("id" = String, Path), PlaylistQuery),
+    responses((status = 200, content_type = "application/vnd.apple.mpegurl", body = String), (status = 404, body = Problem)))]
+pub async fn get_playlist(
+    State(centre): State<Arc<Centre>>,
+    person: Person,
+    Path(id): Path<String>,
+    Query(query): Query<PlaylistQuery>,
+) -> Answer<Response> {
+    let stream: StreamId = name("id", &id)?;
+    let Window { start, end } = window(&query.from, &query.to)?;
+    admit(&centre, &person, &stream, "playlist", Some((start, end))).await?;
+    let segments = centre.db.segments(&stream, Window { start, end }).await?;
+    let pieces = plan(&segments, Window { start, end })?;
+    if pieces.is_empty() {
+        return Err(Problem::no_recording());
+    }
+    let headers = [
+        (header::CONTENT_TYPE, "application/vnd.apple.mpegurl"),
+        (header::CACHE_CONTROL, "no-store"),
+    ];
+    Ok((headers, playlist(&pieces)).into_response())
+}
+
+/// Bytes of a stored file, as a playlist names them.
+#[utoipa::path(get, path = "/api/v1/segments/{id}/media.mp4", tag = "footage", params(("id" = String, Path)),
+    responses((status = 200, content_type = "video/mp4"), (status = 206, content_type = "video/mp4"),
+        (status = 404, body = Problem), (status = 416, body = Problem)))]
+pub async fn media(
+    State(centre): State<Arc<Centre>>,
+    person: Person,
+    Path(id): Path<String>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let id: SegmentId = name("id", &id)?;
+    may_see(&centre, &person, &id.key.stream).await?;
+    let segment = centre
+        .db
+        .segment(&id.recorder, &id.key)
+        .await?
+        .ok_or_else(|| Problem::not_found("segment"))?;
+    let tag = format!("\"{}\"", segment.sha256);
+    let answer = Response::builder()
+        .header(header::ETAG, &tag)
+        .header(header::ACCEPT_RANGES, "bytes")
+        .header(header::CONTENT_TYPE, "video/mp4")
+        .header(header::CACHE_CONTROL, "private, max-age=86400, immutable");
+    let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
+    if text(header::IF_NONE_MATCH).is_some_and(|tags| tags.contains(&tag)) {
+        return built(answer.status(StatusCode::NOT_MODIFIED), Body::empty());
+    }
+    let range = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|t| t == tag));
+    let (answer, bytes) = match wanted(range, segment.size_bytes) {
+        Wanted::All => (answer.status(StatusCode::OK), 0..segment.size_bytes),
+        Wanted::Part(bytes) => {
+            let content = format!("bytes {}-{}/{}", bytes.start, bytes.end - 1, segment.size_bytes);
+            (
+                answer
+                    .status(StatusCode::PARTIAL_CONTENT)
+                    .header(header::CONTENT_RANGE, content),
+                bytes,
+            )
+        }
+        Wanted::Nothing => {
+            let detail = format!("the file has {} bytes", segment.size_bytes);
+            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", detail);
+            return Err(problem.with_header(header::CONTENT_RANGE, format!("bytes */{}", segment.size_bytes)));
+        }
+    };
+    let answer = answer.header(header::CONTENT_LENGTH, bytes.end - bytes.start);
+    let stream = centre
+        .storage
+        .read(&media_key(&segment.recorder, &segment.key), bytes)
+        .await?;
+    built(answer, Body::from_stream(stream))
+}
+
+fn built(answer: axum::http::response::Builder, body: Body) -> Answer<Response> {
+    answer
+        .body(body)
+        .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", e.to_string()))
+}
+
+/// Which still.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub struct StillQuery {
+    /// RFC 3339.
+    at: String,
+    /// At most so many pixels wide, 16 to 1920.
+    width: Option<u32>,
+}
+
+/// The keyframe at or before a moment.
+#[utoipa::path(get, path = "/api/v1/streams/{id}/still.jpg", tag = "footage", params(("id" = String, Path), StillQuery),
+    responses((status = 200, content_type = "image/jpeg"), (status = 404, body = Problem)))]
+pub async fn still(
+    State(centre): State<Arc<Centre>>,
+    person: Person,
+    Path(id): Path<String>,
+    Query(query): Query<StillQuery>,
+    headers: HeaderMap,
+) -> Answer<Response> {
+    let stream: StreamId = name("id", &id)?;
+    let at = time("at", &query.at)?;
+    let width = query.width.unwrap_or(1920);
+    if !(16..=1920).contains(&width) {
+        return Err(Problem::parameter("width", "must be 16 to 1920"));
+    }
+    admit(&centre, &person, &stream, "still", Some((at, at))).await?;
+    let still = centre.still(&stream, at, width).await?;
+    let tag = format!("\"{}\"", still.tag);
+    let caching = [
+        (
+            header::ETAG,
+            HeaderValue::from_str(&tag).unwrap_or(HeaderValue::from_static("\"\"")),
+        ),
+        (
+            header::CACHE_CONTROL,
+            HeaderValue::from_static("private, max-age=60"),
+        ),
+    ];
+    if headers
+        .get(header::IF_NONE_MATCH)
+        .and_then(|v| v.to_str().ok())
+        .is_some_and(|tags| tags.contains(&tag))
+    {
+        return Ok((StatusCode::NOT_MODIFIED, caching).into_response());
+    }
+    Ok((caching, [(header::CONTENT_TYPE, "image/jpeg")], still.jpeg).into_response())
+}

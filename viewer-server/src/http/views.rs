@@ -1,0 +1,231 @@
+//! Interactions as the page and integrators see them.
+
+use archive::dossier::Warning;
+use archive::ids::StreamId;
+use archive::interaction::Interaction;
+use archive::time::{DurationUs, RunClock, WallTime};
+use archive::timeline::{Coverage, Run, Timeline, Window, coverage};
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use super::error::Answer;
+use crate::centre::Centre;
+use crate::db::{InteractionRow, SpanRow};
+use crate::places::Places;
+use crate::supervision::{OfficerView, TicketView, ticket_view};
+
+/// Footage that ended less than this ago may still be sealed and uploaded.
+const ON_ITS_WAY_US: DurationUs = 5 * 60_000_000;
+
+/// A rating.
+#[derive(Serialize, ToSchema)]
+pub struct RatingView {
+    score: f64,
+    /// Worst and best.
+    scale: [f64; 2],
+    /// 0 worst to 100 best.
+    percent: f64,
+    reasons: Vec<String>,
+    given_at: String,
+}
+
+/// A dossier of an interaction.
+#[derive(Serialize, ToSchema)]
+pub struct DossierLinkView {
+    code: String,
+    /// `scan`, `kiosk` or `manual`.
+    provenance: &'static str,
+    /// 0 to 100.
+    confidence: u8,
+    at: String,
+    warning: Option<String>,
+}
+
+/// An interaction.
+#[derive(Serialize, ToSchema)]
+pub struct InteractionView {
+    interaction_id: String,
+    site_id: String,
+    site_name: String,
+    counter_id: String,
+    counter_name: String,
+    ticket: Option<TicketView>,
+    /// `called`, `serving`, `held`, `finished`, `no_show`, `cancelled`, `transferred` or `abandoned`.
+    state: &'static str,
+    procedure: Option<String>,
+    officer: Option<OfficerView>,
+    issued_at: Option<String>,
+    called_at: Option<String>,
+    started_at: Option<String>,
+    finished_at: Option<String>,
+    /// Footage to play.
+    start: String,
+    /// Null while open.
+    end: Option<String>,
+    duration_s: Option<f64>,
+    rating: Option<RatingView>,
+    dossiers: Vec<DossierLinkView>,
+    /// How sure the binding of events to this interaction is, 0 to 100.
+    confidence: u8,
+    confidence_reasons: Vec<String>,
+    /// `full`, `partial`, `none` or `pending`.
+    coverage: &'static str,
+    missing_s: f64,
+    revision: u64,
+    still_url: Option<String>,
+}
+
+/// Views of many.
+///
+/// # Errors
+/// [`super::error::Problem`] 5xx.
+pub async fn interaction_views(
+    centre: &Centre,
+    places: &Places,
+    rows: Vec<InteractionRow>,
+) -> Answer<Vec<InteractionView>> {
+    let mut views = Vec::with_capacity(rows.len());
+    for row in rows {
+        views.push(interaction_view(centre, places, row).await?);
+    }
+    Ok(views)
+}
+
+/// The view of one.
+///
+/// # Errors
+/// [`super::error::Problem`] 5xx.
+pub async fn interaction_view(
+    centre: &Centre,
+    places: &Places,
+    row: InteractionRow,
+) -> Answer<InteractionView> {
+    let InteractionRow {
+        interaction: i,
+        revision,
+    } = row;
+    let stream = places.streams_of(&i.counter).next().map(|s| s.stream_id.clone());
+    let (coverage, missing_us) = footage_coverage(centre, stream.as_ref(), &i).await?;
+    let text = |time: Option<WallTime>| time.map(|t| t.to_string());
+    Ok(InteractionView {
+        interaction_id: i.interaction_id.to_string(),
+        site_id: i.site.to_string(),
+        site_name: places.site(&i.site).map_or_else(String::new, |s| s.name.clone()),
+        counter_id: i.counter.to_string(),
+        counter_name: places
+            .counter(&i.counter)
+            .map_or_else(|| i.counter.to_string(), |c| c.name.clone()),
+        ticket: i.ticket.as_ref().map(ticket_view),
+        state: i.state.as_str(),
+        officer: i.officer.as_ref().map(|o| OfficerView {
+            code: o.code.clone(),
+            name: o.name.clone(),
+        }),
+        issued_at: text(i.issued),
+        called_at: text(i.called),
+        started_at: text(i.started),
+        finished_at: text(i.finished),
+        start: i.footage.start.to_string(),
+        end: text(i.footage.end),
+        duration_s: i
+            .started
+            .zip(i.finished)
+            .map(|(start, end)| (end - start) as f64 / 1e6),
+        rating: i.rating.as_ref().map(|r| RatingView {
+            score: r.score,
+            scale: r.scale,
+            percent: r.percent,
+            reasons: r.reasons.clone(),
+            given_at: r.given.to_string(),
+        }),
+        dossiers: i
+            .dossiers
+            .iter()
+            .map(|d| DossierLinkView {
+                code: d.code.to_string(),
+                provenance: d.provenance.as_str(),
+                confidence: d.confidence,
+                at: d.at.to_string(),
+                warning: d.warnings.first().and_then(warning_name),
+            })
+            .collect(),
+        confidence: i.confidence.percent,
+        confidence_reasons: i.confidence.doubts.iter().map(ToString::to_string).collect(),
+        coverage,
+        missing_s: missing_us as f64 / 1e6,
+        revision,
+        still_url: stream
+            .filter(|_| coverage != "none")
+            .map(|stream| still_url(&stream, &i)),
+        procedure: i.procedure,
+    })
+}
+
+/// The name of a warning as JSON carries it.
+pub fn warning_name(warning: &Warning) -> Option<String> {
+    serde_json::to_value(warning).ok()?.as_str().map(str::to_owned)
+}
+
+fn still_url(stream: &StreamId, interaction: &Interaction) -> String {
+    let at = interaction.started.unwrap_or(interaction.footage.start);
+    format!("/api/v1/streams/{stream}/still.jpg?at={at}&width=320")
+}
+
+async fn footage_coverage(
+    centre: &Centre,
+    stream: Option<&StreamId>,
+    interaction: &Interaction,
+) -> Answer<(&'static str, DurationUs)> {
+    let now = centre.now();
+    let end = interaction.footage.end.unwrap_or(now).min(now);
+    let window = Window {
+        start: interaction.footage.start.min(end),
+        end,
+    };
+    let Some(stream) = stream else {
+        return Ok(("none", window.duration_us()));
+    };
+    let covered = coverage(
+        &lay(window, &centre.db.spans(stream, window).await?).spans,
+        window,
+    );
+    let is_recent = now - end < ON_ITS_WAY_US;
+    Ok(match covered {
+        Coverage::Full => ("full", 0),
+        // The clocks' last milliseconds are no loss.
+        Coverage::Partial { missing_us } if missing_us < 100_000 => ("full", 0),
+        Coverage::Partial { missing_us } | Coverage::None { missing_us } if is_recent => {
+            ("pending", missing_us)
+        }
+        Coverage::Partial { missing_us } => ("partial", missing_us),
+        Coverage::None { missing_us } => ("none", missing_us),
+    })
+}
+
+/// The timeline of stored footage alone.
+pub fn lay(window: Window, rows: &[SpanRow]) -> Timeline {
+    Timeline::lay(window, &runs(rows), &recorded(rows), &[], &[])
+}
+
+/// The runs of some spans, each with the clock that the spans tell.
+pub fn runs(rows: &[SpanRow]) -> Vec<Run> {
+    let mut anchors = std::collections::BTreeMap::<_, Vec<_>>::new();
+    for row in rows {
+        anchors
+            .entry(&row.recorded.run)
+            .or_default()
+            .extend(row.anchors());
+    }
+    anchors
+        .into_iter()
+        .map(|(run, anchors)| Run {
+            run: run.clone(),
+            clock: RunClock::new(&anchors),
+        })
+        .collect()
+}
+
+/// What the spans recorded.
+pub fn recorded(rows: &[SpanRow]) -> Vec<archive::timeline::Recorded> {
+    rows.iter().map(|row| row.recorded.clone()).collect()
+}

@@ -1,0 +1,95 @@
+//! Which stored bytes show a window of wall time. Pure.
+
+use std::collections::BTreeMap;
+
+use archive::fmp4::index::{self, IndexError};
+use archive::ids::RunId;
+use archive::segment::GopRange;
+use archive::time::{RunClock, WallTime};
+use archive::timeline::{Run, Timeline, Window};
+
+use super::SegmentId;
+use crate::db::SegmentRow;
+
+/// One keyframe range of a stored file, placed on wall time.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Piece {
+    /// Which file.
+    pub segment: SegmentId,
+    /// Which bytes and media time.
+    pub gop: GopRange,
+    /// When it shows.
+    pub start: WallTime,
+    /// The run: pieces of one run that touch play on without a break.
+    pub run: RunId,
+    /// Digest of the file's init segment.
+    pub init_sha256: String,
+    /// Length of the file's init segment.
+    pub init_size_bytes: u64,
+}
+
+impl Piece {
+    /// When it ends.
+    pub fn end(&self) -> WallTime {
+        self.start + self.gop.duration_us
+    }
+}
+
+/// The pieces that show a window, in order of wall time; the first holds the window's start.
+///
+/// Where two runs claim the same time, the timeline decides.
+///
+/// # Errors
+/// [`IndexError`] if a stored index is damaged.
+pub fn plan(segments: &[SegmentRow], window: Window) -> Result<Vec<Piece>, IndexError> {
+    let mut anchors: BTreeMap<&RunId, Vec<_>> = BTreeMap::new();
+    for segment in segments {
+        anchors
+            .entry(&segment.span.recorded.run)
+            .or_default()
+            .extend(segment.span.anchors());
+    }
+    let runs: Vec<_> = anchors
+        .iter()
+        .map(|(run, anchors)| Run {
+            run: (*run).clone(),
+            clock: RunClock::new(anchors),
+        })
+        .collect();
+    let clocks: BTreeMap<_, _> = runs.iter().map(|r| (&r.run, &r.clock)).collect();
+    let recorded: Vec<_> = segments.iter().map(|s| s.span.recorded.clone()).collect();
+    let spans = Timeline::lay(window, &runs, &recorded, &[], &[]).spans;
+    let mut pieces = Vec::new();
+    for segment in segments {
+        let run = &segment.span.recorded.run;
+        let Some(clock) = clocks.get(run) else { continue };
+        for gop in index::decode(&segment.gop_index)? {
+            let Some(start) = clock.wall(gop.start) else {
+                continue;
+            };
+            let piece = Piece {
+                segment: SegmentId {
+                    recorder: segment.recorder.clone(),
+                    key: segment.key.clone(),
+                },
+                gop,
+                start,
+                run: run.clone(),
+                init_sha256: segment.init_sha256.clone(),
+                init_size_bytes: segment.init_size_bytes,
+            };
+            let shown = Window {
+                start,
+                end: piece.end(),
+            };
+            let is_shown = |span: &archive::timeline::Span| {
+                span.run == *run && span.window().overlap(shown).duration_us() > 0
+            };
+            if spans.iter().any(is_shown) {
+                pieces.push(piece);
+            }
+        }
+    }
+    pieces.sort_by(|a, b| (a.start, a.segment.key.sequence).cmp(&(b.start, b.segment.key.sequence)));
+    Ok(pieces)
+}
