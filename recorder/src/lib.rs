@@ -2,6 +2,262 @@
 
 mod backoff;
 pub mod capture;
+pub mod check;
 mod clock;
+pub mod disk;
 mod files;
+pub mod http;
 pub mod index;
+pub mod inputs;
+pub mod record;
+pub mod retention;
+pub mod uplink;
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use archive::ids::StreamId;
+use archive::time::Clock;
+use archive::uplink::StreamDescription;
+use site_config::recorder::{RecorderSettings, Source};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use capture::{CaptureContext, Health, LiveTap};
+use index::{Index, IndexError};
+use record::{Recorded, Writer, WriterSettings};
+
+/// Fragments that wait for the disk, for each stream: half a minute.
+const WAITING_FRAGMENTS: usize = 64;
+
+/// Why a recorder can't start. Once it has started, nothing but shutdown ends it.
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    /// A folder or file can't be used.
+    #[error("{}: {source}", path.display())]
+    File {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// Another recorder uses the same folder.
+    #[error("{}: another recorder is running on this data_dir", .0.display())]
+    InUse(PathBuf),
+    /// The index can't be used.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+    /// What a crash left can't be put in order.
+    #[error("salvage: {0}")]
+    Salvage(#[from] record::WriteError),
+    /// GStreamer can't be used.
+    #[error(transparent)]
+    Capture(#[from] capture::CaptureError),
+    /// The recorder's identity can't be read.
+    #[error(transparent)]
+    Enrol(#[from] uplink::EnrolError),
+    /// The recorder's own HTTP can't listen.
+    #[error("listen = \"{address}\": {source}")]
+    Listen {
+        /// Where.
+        address: std::net::SocketAddr,
+        /// Why.
+        source: std::io::Error,
+    },
+    /// The writer's thread does not start.
+    #[error("the writer's thread does not start: {0}")]
+    Thread(std::io::Error),
+}
+
+/// Runs a recorder until `shutdown`; growing segments are then sealed and a gap is opened.
+///
+/// # Errors
+/// If it can't start.
+pub async fn run(
+    settings: RecorderSettings,
+    clock: Arc<dyn Clock>,
+    shutdown: CancellationToken,
+) -> Result<(), RunError> {
+    let recordings = settings.recordings_dir();
+    let in_file = |path: &PathBuf| {
+        let path = path.clone();
+        move |source| RunError::File { path, source }
+    };
+    std::fs::create_dir_all(&settings.data_dir).map_err(in_file(&settings.data_dir))?;
+    std::fs::create_dir_all(&recordings).map_err(in_file(&recordings))?;
+    let _lock = lock(&settings)?;
+    let metrics = http::metrics();
+    capture::init()?;
+    let identity = uplink::Identity::load(&settings.data_dir)?;
+    let events_token = inputs::http::EventsToken::load(settings.events_token_file.as_deref())
+        .map_err(|(path, source)| RunError::File { path, source })?;
+    let listener = tokio::net::TcpListener::bind(settings.listen)
+        .await
+        .map_err(|source| RunError::Listen {
+            address: settings.listen,
+            source,
+        })?;
+
+    let index = Index::open(&settings.data_dir.join("recorder.db")).await?;
+    index.bind_volume(&recordings).await?;
+    let streams = settings.streams();
+    let ids: Vec<StreamId> = streams.iter().map(|s| s.stream.clone()).collect();
+    record::salvage(&index, &recordings, &ids, clock.wall()).await?;
+
+    let (captured, to_write) = mpsc::channel((WAITING_FRAGMENTS * streams.len()).max(WAITING_FRAGMENTS));
+    let mut recorded = Vec::new();
+    let mut captures = JoinSet::new();
+    let mut contexts = Vec::new();
+    let mut health = BTreeMap::new();
+    let mut taps: BTreeMap<StreamId, Arc<LiveTap>> = BTreeMap::new();
+    let mut descriptions = Vec::new();
+    for stream in streams {
+        let (requests, requested) = watch::channel(None);
+        let context = CaptureContext {
+            stream: stream.stream.clone(),
+            source: stream.source.clone(),
+            clock: clock.clone(),
+            output: captured.clone(),
+            requests: requested,
+            tap: Arc::default(),
+            health: Arc::new(Health::default()),
+            shutdown: shutdown.clone(),
+        };
+        recorded.push(Recorded {
+            stream: stream.stream.clone(),
+            requests,
+            health: context.health.clone(),
+        });
+        health.insert(stream.stream.clone(), context.health.clone());
+        taps.insert(stream.stream.clone(), context.tap.clone());
+        descriptions.push(StreamDescription {
+            stream: stream.stream,
+            counter_name: stream.counter_name,
+            has_audio: has_audio(&stream.source),
+        });
+        contexts.push(context);
+    }
+    drop(captured);
+    let writer_settings = WriterSettings {
+        root: recordings.clone(),
+        segment_us: i64::from(settings.segment.duration_s) * 1_000_000,
+        sync: Duration::from_millis(u64::from(settings.segment.sync_ms)),
+    };
+    let writer = Writer::new(writer_settings, index.clone(), clock.clone(), recorded).await?;
+    // A thread of its own: it waits for the disk, which would hold up tasks.
+    let runtime = tokio::runtime::Handle::current();
+    let (written, is_written) = tokio::sync::oneshot::channel();
+    std::thread::Builder::new()
+        .name("writer".to_owned())
+        .spawn(move || {
+            runtime.block_on(writer.run(to_write));
+            // Nobody waits only if the program is being torn down.
+            let _ = written.send(());
+        })
+        .map_err(RunError::Thread)?;
+    for context in contexts {
+        captures.spawn(capture::supervise(context));
+    }
+
+    let mut tasks = JoinSet::new();
+    let (live_commands, live_requests) = mpsc::channel(64);
+    let (live_ended, live_endings) = mpsc::channel(64);
+    match (&settings.server, identity) {
+        (Some(server), Some(identity)) => {
+            tasks.spawn(uplink::run(
+                uplink::Uplink {
+                    url: server.url.clone(),
+                    identity,
+                    site: settings.site.clone(),
+                    streams: descriptions,
+                    recordings: recordings.clone(),
+                    index: index.clone(),
+                    health: health.clone(),
+                    clock: clock.clone(),
+                    live: live_commands,
+                    shutdown: shutdown.clone(),
+                },
+                live_endings,
+            ));
+        }
+        (Some(server), None) => tracing::warn!(
+            server = server.url,
+            "this recorder is not enrolled, so it works alone: minhquay-recorder enrol --server URL --code CODE"
+        ),
+        (None, _) => tracing::info!("no server is set up: this recorder works alone"),
+    }
+    tasks.spawn(publish_live(taps, live_requests, live_ended));
+    let sources = inputs::Inputs {
+        index: index.clone(),
+        clock: clock.clone(),
+        shutdown: shutdown.clone(),
+    };
+    sources.start(&settings, &mut tasks);
+    tasks.spawn(retention::keep(
+        index.clone(),
+        recordings.clone(),
+        shutdown.clone(),
+    ));
+    let state = http::State {
+        metrics,
+        health,
+        recordings,
+        index: index.clone(),
+        clock,
+        events: events_token.map(|token| (token, sources)),
+    };
+    tasks.spawn(http::serve(listener, state, shutdown.clone()));
+    tracing::info!(listen = %settings.listen, "recording");
+
+    while captures.join_next().await.is_some() {}
+    // The captures are gone and with them all senders: the writer drains, seals and ends.
+    let _ = is_written.await;
+    shutdown.cancelled().await;
+    let rest = async { while tasks.join_next().await.is_some() {} };
+    if tokio::time::timeout(Duration::from_secs(5), rest).await.is_err() {
+        tracing::warn!("some tasks did not end in time");
+        tasks.shutdown().await;
+    }
+    index.close().await;
+    Ok(())
+}
+
+/// Live is not published by this build: every wish is answered, so that no viewer waits.
+async fn publish_live(
+    _taps: BTreeMap<StreamId, Arc<LiveTap>>,
+    mut commands: mpsc::Receiver<uplink::LiveCommand>,
+    ended: mpsc::Sender<uplink::LiveEnded>,
+) {
+    while let Some(command) = commands.recv().await {
+        if let uplink::LiveCommand::Start { stream, .. } = command {
+            let reason = "this recorder does not publish live".to_owned();
+            // Full means that the centre does not listen.
+            let _ = ended.try_send(uplink::LiveEnded { stream, reason });
+        }
+    }
+}
+
+fn has_audio(source: &Source) -> bool {
+    match source {
+        Source::Rtsp { audio, .. } => *audio == site_config::recorder::RtspAudio::Auto,
+        Source::Device { audio, .. } => audio.is_some(),
+        Source::Test => true,
+    }
+}
+
+/// Two recorders on one index would spoil it; the kernel frees the lock also after a kill.
+fn lock(settings: &RecorderSettings) -> Result<std::fs::File, RunError> {
+    let path = settings.data_dir.join("lock");
+    let file = std::fs::File::create(&path).map_err(|source| RunError::File {
+        path: path.clone(),
+        source,
+    })?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(std::fs::TryLockError::WouldBlock) => Err(RunError::InUse(settings.data_dir.clone())),
+        Err(std::fs::TryLockError::Error(source)) => Err(RunError::File { path, source }),
+    }
+}

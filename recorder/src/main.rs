@@ -1,1 +1,168 @@
-fn main() {}
+//! `minhquay-recorder`: records the counters of one site.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::Context as _;
+use archive::time::SystemClock;
+use clap::{Parser, Subcommand};
+use recorder::{capture, check, uplink};
+use site_config::recorder::RecorderSettings;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+/// `EX_CONFIG` of sysexits.
+const BAD_CONFIG: u8 = 78;
+
+#[derive(Parser)]
+#[command(version, about = "Records picture and sound of the counters of one site")]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(clap::Args)]
+struct Config {
+    /// The settings file.
+    #[arg(long, default_value = "/etc/minhquay/recorder.toml")]
+    config: PathBuf,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Records until SIGTERM or SIGINT.
+    Run {
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Makes this recorder known to the centre.
+    Enrol {
+        /// `https://host` of the centre.
+        #[arg(long)]
+        server: String,
+        /// The one-time code.
+        #[arg(long)]
+        code: String,
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Compares the index with the disk; changes nothing.
+    Check {
+        #[command(flatten)]
+        config: Config,
+    },
+    /// Shows the tracks of a camera and what would be recorded of them.
+    Probe {
+        /// `rtsp://host/path`, may hold user and password.
+        url: String,
+        /// User name at the camera.
+        #[arg(long, requires = "password_file")]
+        username: Option<String>,
+        /// File with the password at the camera.
+        #[arg(long, requires = "username")]
+        password_file: Option<PathBuf>,
+    },
+    /// Lists the cameras and microphones of this machine as the settings name them.
+    Devices,
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    tracing_subscriber::fmt()
+        .with_env_filter(
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+        )
+        .with_writer(std::io::stderr)
+        .init();
+    if rustls::crypto::ring::default_provider().install_default().is_err() {
+        tracing::debug!("a TLS provider is installed already");
+    }
+    let outcome = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .build()
+        .context("the runtime does not start")
+        .and_then(|runtime| {
+            let outcome = runtime.block_on(perform(arguments.command));
+            // A hanging camera may hold a blocking thread; the files are sealed by now.
+            runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+            outcome
+        });
+    match outcome {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("minhquay-recorder: {error:#}");
+            let is_config = error.downcast_ref::<site_config::ConfigError>().is_some();
+            ExitCode::from(if is_config { BAD_CONFIG } else { 1 })
+        }
+    }
+}
+
+fn load(config: &Config) -> anyhow::Result<RecorderSettings> {
+    Ok(site_config::load(&config.config)?)
+}
+
+async fn perform(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
+        Command::Run { config } => {
+            let settings = load(&config)?;
+            let shutdown = CancellationToken::new();
+            stop_on_signal(shutdown.clone())?;
+            recorder::run(settings, Arc::new(SystemClock), shutdown).await?;
+        }
+        Command::Enrol { server, code, config } => {
+            let settings = load(&config)?;
+            let recorder = uplink::enrol(&server, &code, &settings.site, &settings.data_dir).await?;
+            println!("{recorder}");
+        }
+        Command::Check { config } => {
+            let settings = load(&config)?;
+            let report = check::check(&settings).await?;
+            for fault in &report.faults {
+                println!("{fault}");
+            }
+            println!("{} segments, {} faults", report.segments, report.faults.len());
+            return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
+        }
+        Command::Probe {
+            url,
+            username,
+            password_file,
+        } => {
+            capture::init()?;
+            let password = password_file.as_deref().map(read_password).transpose()?;
+            let credentials = username.as_deref().zip(password.as_deref());
+            let report = capture::probe(&url, credentials).await?;
+            for track in &report.tracks {
+                println!("{track}");
+            }
+            anyhow::ensure!(report.has_picture, "no picture that could be recorded");
+        }
+        Command::Devices => {
+            capture::init()?;
+            for line in capture::devices()? {
+                println!("{line}");
+            }
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn read_password(file: &Path) -> anyhow::Result<String> {
+    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    Ok(text.trim_end_matches(['\r', '\n']).to_owned())
+}
+
+fn stop_on_signal(shutdown: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("stopping: growing segments are sealed");
+        shutdown.cancel();
+    });
+    Ok(())
+}

@@ -56,6 +56,7 @@ impl Index {
             facts::append(&mut tx, &fact).await?;
         }
         tx.commit().await?;
+        self.note_change();
         Ok(stored)
     }
 }

@@ -9,9 +9,11 @@ mod runs;
 mod segments;
 
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Duration;
 
 use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use tokio::sync::watch;
 
 pub use events::Stored;
 pub use gaps::RecordingEnd;
@@ -82,6 +84,8 @@ fn name_of<T: serde::Serialize>(value: &T) -> String {
 pub struct Index {
     writer: SqlitePool,
     reader: SqlitePool,
+    /// Counts changes that the uplink may have to tell of.
+    changes: Arc<watch::Sender<u64>>,
 }
 
 impl Index {
@@ -114,7 +118,11 @@ impl Index {
                 source,
             })?;
         let reader = Self::reading(options).await.map_err(in_file)?;
-        Ok(Self { writer, reader })
+        Ok(Self {
+            writer,
+            reader,
+            changes: Arc::default(),
+        })
     }
 
     /// Opens an existing index to read only, for `check`.
@@ -130,6 +138,7 @@ impl Index {
         Ok(Self {
             writer: reader.clone(),
             reader,
+            changes: Arc::default(),
         })
     }
 
@@ -138,6 +147,15 @@ impl Index {
             .max_connections(2)
             .connect_with(options.read_only(true))
             .await
+    }
+
+    /// Changes whenever there may be something new for the server.
+    pub fn subscribe(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn note_change(&self) {
+        self.changes.send_modify(|count| *count += 1);
     }
 
     /// Ends all connections; the write-ahead log is folded into the database.

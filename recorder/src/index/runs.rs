@@ -43,6 +43,7 @@ impl Index {
         )
         .await?;
         tx.commit().await?;
+        self.note_change();
         Ok(())
     }
 

@@ -20,6 +20,13 @@ pub enum Change {
         /// The fragment.
         fragment: Fragment,
     },
+    /// The file is shorter than it was known to be: rows behind its end go.
+    Cut {
+        /// Row of the segment.
+        segment_id: i64,
+        /// Length of what is whole.
+        size_bytes: u64,
+    },
     /// A segment is complete and synced.
     Sealed {
         /// Row of the segment.
@@ -135,6 +142,7 @@ impl Index {
             apply(&mut tx, change).await?;
         }
         tx.commit().await?;
+        self.note_change();
         Ok(())
     }
 
@@ -337,6 +345,21 @@ async fn apply(tx: &mut SqliteConnection, change: &Change) -> Result<(), IndexEr
             sqlx::query("update segment set size_bytes = $2 where segment_id = $1")
                 .bind(segment_id)
                 .bind((fragment.offset_bytes + fragment.size_bytes) as i64)
+                .execute(tx)
+                .await?;
+        }
+        Change::Cut {
+            segment_id,
+            size_bytes,
+        } => {
+            sqlx::query("delete from fragment where segment_id = $1 and offset_bytes + size_bytes > $2")
+                .bind(segment_id)
+                .bind(*size_bytes as i64)
+                .execute(&mut *tx)
+                .await?;
+            sqlx::query("update segment set size_bytes = $2 where segment_id = $1")
+                .bind(segment_id)
+                .bind(*size_bytes as i64)
                 .execute(tx)
                 .await?;
         }

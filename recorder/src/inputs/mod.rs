@@ -1,0 +1,93 @@
+//! Counter events come in: over HTTP, from scanners, from a broker. Each is on the disk before it is acknowledged.
+
+mod hid;
+pub mod http;
+mod mqtt;
+mod serial;
+
+use std::sync::Arc;
+
+use archive::ids::CounterId;
+use archive::time::Clock;
+use serde_json::{Value, json};
+use site_config::recorder::RecorderSettings;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use crate::index::{Index, IndexError, Stored};
+
+/// Longest text that is taken from a scanner.
+const MOST_SCAN_BYTES: usize = 2000;
+
+/// Where all inputs put their events.
+#[derive(Clone)]
+pub struct Inputs {
+    /// The index.
+    pub index: Index,
+    /// Time.
+    pub clock: Arc<dyn Clock>,
+    /// Ends the inputs.
+    pub shutdown: CancellationToken,
+}
+
+impl Inputs {
+    /// Starts every scanner and broker of the settings; a device that is away is waited for.
+    pub fn start(&self, settings: &RecorderSettings, tasks: &mut JoinSet<()>) {
+        for scanner in &settings.input.serial {
+            tasks.spawn(serial::run(self.clone(), scanner.clone()));
+        }
+        for scanner in &settings.input.hid {
+            tasks.spawn(hid::run(self.clone(), scanner.clone()));
+        }
+        if let Some(broker) = &settings.input.mqtt {
+            tasks.spawn(mqtt::run(self.clone(), broker.clone(), settings.site.clone()));
+        }
+    }
+
+    /// Stores events; when this returns they are synced to the disk.
+    ///
+    /// # Errors
+    /// If the index does not take them.
+    pub async fn store(&self, input: &'static str, events: &[Value]) -> Result<Stored, IndexError> {
+        let stored = self.index.store_events(events, self.clock.wall()).await?;
+        let counts = [
+            ("accepted", stored.accepted),
+            ("duplicate", stored.duplicates),
+            ("rejected", stored.rejected.len()),
+        ];
+        for (outcome, count) in counts {
+            metrics::counter!("recorder_events_total", "input" => input, "outcome" => outcome)
+                .increment(count as u64);
+        }
+        for (_, reason) in &stored.rejected {
+            tracing::warn!(input, reason, "an event was rejected");
+        }
+        Ok(stored)
+    }
+
+    /// Stores what a scanner read; tries until the index takes it, as nobody would scan again.
+    async fn store_scan(&self, input: &'static str, counter: &CounterId, code: &str) {
+        let event = scan_event(input, counter, code, &self.clock.wall().to_string());
+        let mut backoff = crate::backoff::Backoff::default();
+        while let Err(error) = self.store(input, std::slice::from_ref(&event)).await {
+            tracing::error!(%counter, %error, "a scan could not be stored yet");
+            tokio::select! {
+                () = tokio::time::sleep(backoff.after_failure(rand::random())) => {}
+                () = self.shutdown.cancelled() => return,
+            }
+        }
+        tracing::info!(%counter, input, "a code was scanned");
+    }
+}
+
+fn scan_event(input: &str, counter: &CounterId, code: &str, time: &str) -> Value {
+    json!({
+        "specversion": "1.0",
+        "type": "dossier.scanned",
+        "source": format!("/recorder/{input}/{counter}"),
+        "id": uuid::Uuid::now_v7().to_string(),
+        "time": time,
+        "subject": counter.as_str(),
+        "data": { "dossier": code },
+    })
+}

@@ -1,0 +1,1 @@
+//! Salvage, rotation and gaps, on real files.
