@@ -1,0 +1,227 @@
+/** A stand-in for the server inside `MOCK=1 npm run dev`; never part of a build. */
+import { createReadStream, statSync } from 'node:fs';
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { Plugin } from 'vite';
+import { playlist, sampleOf, still } from './media.ts';
+import { gapsOf, interactions, places, recorders, spansOf, units } from './world.ts';
+
+let signedIn = false;
+
+const fold = (text: string) =>
+  text.normalize('NFD').replace(/\p{M}/gu, '').replaceAll('đ', 'd').replaceAll('Đ', 'D').toLowerCase();
+
+function json(res: ServerResponse, body: unknown, status = 200) {
+  res.statusCode = status;
+  res.setHeader('content-type', status >= 400 ? 'application/problem+json' : 'application/json');
+  res.end(JSON.stringify(body));
+}
+
+function problem(res: ServerResponse, status: number, code: string, detail = '') {
+  json(res, { type: `/problems/${code}`, title: code, status, code, detail }, status);
+}
+
+function body(req: IncomingMessage): Promise<string> {
+  return new Promise((resolve) => {
+    let text = '';
+    req.on('data', (part) => (text += part));
+    req.on('end', () => resolve(text));
+  });
+}
+
+function search(query: URLSearchParams) {
+  const q = query.get('q') ?? '';
+  const words = fold(q).split(/\s+/).filter(Boolean);
+  let items = interactions.filter((it) => {
+    const text = fold(
+      [
+        it.ticket?.label,
+        it.procedure,
+        it.officer?.code,
+        it.officer?.name,
+        it.counter_name,
+        ...it.dossiers.map((d) => d.code),
+      ].join(' '),
+    );
+    return words.every((w) => text.includes(w));
+  });
+  const from = query.get('from');
+  const to = query.get('to');
+  const max = query.get('rating_max');
+  const counter = query.get('counter');
+  if (from) items = items.filter((it) => it.start >= from);
+  if (to) items = items.filter((it) => it.start < to);
+  if (counter) items = items.filter((it) => it.counter_id === counter);
+  if (max) items = items.filter((it) => it.rating && it.rating.percent <= Number(max));
+  const offset = Number(query.get('cursor') ?? 0);
+  const limit = Number(query.get('limit') ?? 25);
+  const understood = words.length
+    ? [
+        /^[a-z]\d{4}$/.test(words[0]!)
+          ? {
+              kind: 'ticket',
+              value: words[0],
+              label: words[0]!.toUpperCase(),
+              start: 0,
+              end: words[0]!.length,
+            }
+          : { kind: 'text', value: q, label: q, start: 0, end: Array.from(q).length },
+      ]
+    : [];
+  return {
+    items: items.slice(offset, offset + limit),
+    next_cursor: offset + limit < items.length ? String(offset + limit) : null,
+    understood,
+  };
+}
+
+function timeline(counterId: string, from: number, to: number) {
+  const place = places.find((p) => p.counter.counter_id === counterId)!;
+  const within = interactions.filter(
+    (it) => it.counter_id === counterId && Date.parse(it.start) < to && Date.parse(it.end ?? '9999') > from,
+  );
+  return {
+    from: new Date(from).toISOString(),
+    to: new Date(to).toISOString(),
+    streams: place.counter.streams.map((s) => ({
+      stream_id: s.stream_id,
+      viewpoint: s.viewpoint,
+      quality: s.quality,
+      has_audio: s.has_audio,
+      spans: spansOf(s.stream_id, from, to),
+      gaps: gapsOf(s.stream_id, from, to),
+    })),
+    interactions: within,
+    events: within.flatMap((it) =>
+      it.events.map((e) => ({
+        at: e.at,
+        type: e.type,
+        ticket: it.ticket,
+        interaction_id: it.interaction_id,
+        dossier: (e.data.dossier as string) ?? null,
+        score: (e.data.score as number) ?? null,
+      })),
+    ),
+  };
+}
+
+async function answer(req: IncomingMessage, res: ServerResponse, next: () => void) {
+  const url = new URL(req.url ?? '/', 'http://mock');
+  if (!url.pathname.startsWith('/api/v1/')) return next();
+  const [room, id = '', rest] = url.pathname.slice(8).split('/').map(decodeURIComponent);
+  const time = (name: string) => Date.parse(url.searchParams.get(name) ?? '');
+  if (room === 'session' && req.method === 'POST') {
+    const given = JSON.parse(await body(req)) as { password: string };
+    if (given.password !== 'mock') return problem(res, 401, 'bad_credentials');
+    signedIn = true;
+    res.statusCode = 204;
+    return res.end();
+  }
+  if (room === 'session') {
+    signedIn = false;
+    res.statusCode = 204;
+    return res.end();
+  }
+  if (!signedIn) return problem(res, 401, 'not_signed_in');
+  switch (room) {
+    case 'me':
+      return json(res, {
+        username: 'khieunai',
+        display_name: 'Nguyễn Thị Thanh Hương',
+        grants: [
+          { role: 'complaint_handler', unit_id: 'ha-noi', unit_name: 'Thành phố Hà Nội' },
+          { role: 'administrator', unit_id: 'ha-noi', unit_name: 'Thành phố Hà Nội' },
+        ],
+        rooms: ['live', 'search', 'devices'],
+        may: { see_footage: true, see_devices: true },
+      });
+    case 'units':
+      return json(res, { items: units });
+    case 'counters': {
+      if (!id) return json(res, { items: places.map((p) => p.counter) });
+      const place = places.find((p) => p.counter.counter_id === id);
+      if (!place) return problem(res, 404, 'not_found');
+      return json(res, rest === 'timeline' ? timeline(id, time('from'), time('to')) : place.counter);
+    }
+    case 'live-state': {
+      res.setHeader('content-type', 'text/event-stream');
+      const send = (event: string, data: unknown) =>
+        res.write(`event: ${event}\ndata: ${JSON.stringify(data)}\n\n`);
+      send('snapshot', { counters: places.map((p) => p.counter) });
+      const timer = setInterval(() => res.write(': still here\n\n'), 15_000);
+      req.on('close', () => clearInterval(timer));
+      return;
+    }
+    case 'interactions': {
+      if (!id && url.searchParams.get('q') === 'cấm') return problem(res, 403, 'forbidden');
+      if (!id && url.searchParams.get('q') === 'lỗi') return problem(res, 500, 'server_error');
+      if (!id) return json(res, search(url.searchParams));
+      const found = interactions.find((it) => it.interaction_id === id);
+      return found ? json(res, found) : problem(res, 404, 'not_found');
+    }
+    case 'dossiers': {
+      const visits = interactions
+        .filter((it) => it.dossiers.some((d) => d.code === id))
+        .sort((a, b) => a.start.localeCompare(b.start));
+      if (visits.length === 0) return problem(res, 404, 'not_found');
+      const first = Date.parse(visits[0]!.start);
+      return json(res, {
+        code: id,
+        is_known_pattern: true,
+        warning: null,
+        visits,
+        statuses: [
+          { at: new Date(first + 900_000).toISOString(), status: 'Đã tiếp nhận', source: '/dvc/ha-noi' },
+          {
+            at: new Date(first + 22 * 3_600_000).toISOString(),
+            status: 'Yêu cầu bổ sung giấy tờ',
+            source: '/dvc/ha-noi',
+          },
+        ],
+      });
+    }
+    case 'recorders':
+      return json(res, { items: recorders });
+    case 'streams': {
+      if (rest === 'playlist.m3u8') {
+        const text = playlist(id, time('from'), time('to'));
+        if (!text) return problem(res, 404, 'no_recording');
+        res.setHeader('content-type', 'application/vnd.apple.mpegurl');
+        return res.end(text);
+      }
+      if (rest === 'still.jpg') {
+        if (id.startsWith('ngoc-ha-q02')) return problem(res, 404, 'no_recording');
+        res.setHeader('content-type', 'image/jpeg');
+        return res.end(still(id, time('at'), Number(url.searchParams.get('width') ?? 640)));
+      }
+      return problem(res, 503, 'stream_offline');
+    }
+    case 'segments': {
+      const { file } = sampleOf(`x.${id}.main`);
+      const size = statSync(file).size;
+      const range = /bytes=(\d+)-(\d*)/.exec(req.headers.range ?? '');
+      const [start, end] = range ? [Number(range[1]), range[2] ? Number(range[2]) : size - 1] : [0, size - 1];
+      res.writeHead(range ? 206 : 200, {
+        'content-type': 'video/mp4',
+        'accept-ranges': 'bytes',
+        'content-length': end - start + 1,
+        ...(range ? { 'content-range': `bytes ${start}-${end}/${size}` } : {}),
+      });
+      return createReadStream(file, { start, end }).pipe(res);
+    }
+  }
+  return problem(res, 404, 'not_found');
+}
+
+export function mockApi(): Plugin {
+  return {
+    name: 'mock-api',
+    configureServer(server) {
+      server.middlewares.use((req, res, next) => {
+        answer(req, res, next).catch((cause: unknown) => {
+          console.error(cause);
+          if (!res.headersSent) problem(res, 500, 'server_error');
+        });
+      });
+    },
+  };
+}

@@ -1,0 +1,296 @@
+/**
+ * The HTTP interface as types, in the form that `npm run api` generates from the server's
+ * `openapi.json`. Only `types.ts` and `client.ts` import it.
+ */
+
+export interface components {
+  schemas: {
+    Problem: {
+      type?: string;
+      title: string;
+      status: number;
+      detail?: string | null;
+      code: string;
+      errors?: { field: string; message: string }[];
+      gap?: components['schemas']['Gap'] | null;
+    };
+    Role:
+      | 'leader'
+      | 'complaint_handler'
+      | 'auditor'
+      | 'officer'
+      | 'administrator'
+      | 'integrator'
+      | 'data_protection_officer';
+    Me: {
+      username: string;
+      display_name: string;
+      grants: { role: components['schemas']['Role']; unit_id: string; unit_name: string }[];
+      rooms: string[];
+      may: { see_footage: boolean; see_devices: boolean };
+    };
+    Unit: { unit_id: string; name: string; parent_id: string | null };
+    Site: { site_id: string; name: string; unit_id: string; unit_name: string; address: string | null };
+    Ticket: { series: string; number: string; label: string; business_date: string };
+    Officer: { code: string; name: string | null };
+    GapCause:
+      | 'camera_offline'
+      | 'camera_silent'
+      | 'camera_faulty'
+      | 'recorder_stopped'
+      | 'recorder_down'
+      | 'disk_full'
+      | 'disk_failed'
+      | 'clock_step'
+      | 'paused_by_rule'
+      | 'tracks_changed';
+    Stream: {
+      stream_id: string;
+      viewpoint: string;
+      quality: 'main' | 'sub';
+      has_audio: boolean;
+      video_codec: string | null;
+      audio_codec: string | null;
+      width: number | null;
+      height: number | null;
+      state: 'recording' | 'fault' | 'offline' | 'unknown';
+      last_sample_age_ms: number | null;
+      since: string | null;
+      fault_cause: components['schemas']['GapCause'] | null;
+    };
+    Alert: {
+      kind: 'recording_fault' | 'recorder_offline' | 'long_service' | 'low_rating' | 'long_wait';
+      since: string | null;
+      detail: string | null;
+    };
+    LiveState: {
+      state: 'open' | 'paused' | 'closed' | 'unknown';
+      interaction_id: string | null;
+      phase: 'called' | 'serving' | 'held' | null;
+      ticket: components['schemas']['Ticket'] | null;
+      procedure: string | null;
+      officer: components['schemas']['Officer'] | null;
+      called_at: string | null;
+      started_at: string | null;
+      dossiers: string[];
+      waiting: number | null;
+      oldest_waiting_since: string | null;
+      last_rating: { percent: number; given_at: string } | null;
+      last_interaction_id: string | null;
+      alerts: components['schemas']['Alert'][];
+      urgency: number;
+      updated_at: string | null;
+    };
+    Counter: {
+      counter_id: string;
+      name: string;
+      site_id: string;
+      site_name: string;
+      unit_id: string;
+      streams: components['schemas']['Stream'][];
+      live: components['schemas']['LiveState'];
+    };
+    DossierLink: {
+      code: string;
+      provenance: 'scan' | 'kiosk' | 'manual';
+      confidence: number;
+      at: string;
+      warning: string | null;
+    };
+    Rating: { score: number; scale: number[]; percent: number; reasons: string[]; given_at: string };
+    Interaction: {
+      interaction_id: string;
+      site_id: string;
+      site_name: string;
+      counter_id: string;
+      counter_name: string;
+      ticket: components['schemas']['Ticket'] | null;
+      state:
+        'called' | 'serving' | 'held' | 'finished' | 'no_show' | 'cancelled' | 'transferred' | 'abandoned';
+      procedure: string | null;
+      officer: components['schemas']['Officer'] | null;
+      issued_at: string | null;
+      called_at: string | null;
+      started_at: string | null;
+      finished_at: string | null;
+      start: string;
+      end: string | null;
+      duration_s: number | null;
+      rating: components['schemas']['Rating'] | null;
+      dossiers: components['schemas']['DossierLink'][];
+      confidence: number;
+      confidence_reasons: string[];
+      coverage: 'full' | 'partial' | 'none' | 'pending';
+      missing_s: number;
+      revision: number;
+      still_url: string | null;
+    };
+    EventRecord: {
+      at: string;
+      received_at: string;
+      type: string;
+      source: string;
+      id: string;
+      data: { [key: string]: unknown };
+    };
+    Revision: {
+      revision: number;
+      at: string;
+      cause: string | null;
+      changes: { field: string; before: unknown; after: unknown }[];
+    };
+    InteractionDetail: components['schemas']['Interaction'] & {
+      previous_id: string | null;
+      next_id: string | null;
+      predecessor_id: string | null;
+      successor_id: string | null;
+      events: components['schemas']['EventRecord'][];
+      revisions: components['schemas']['Revision'][];
+    };
+    Understood: {
+      kind: 'dossier' | 'ticket' | 'officer' | 'procedure' | 'counter' | 'date' | 'time' | 'text';
+      value: { [key: string]: unknown };
+      label: string;
+      start: number;
+      end: number;
+    };
+    InteractionPage: {
+      items: components['schemas']['Interaction'][];
+      next_cursor: string | null;
+      understood: components['schemas']['Understood'][];
+    };
+    Dossier: {
+      code: string;
+      is_known_pattern: boolean;
+      warning: string | null;
+      visits: components['schemas']['Interaction'][];
+      statuses: { at: string; status: string; source: string }[];
+    };
+    Gap: {
+      gap_id: string | null;
+      start: string;
+      end: string | null;
+      cause: components['schemas']['GapCause'] | null;
+      detail: string | null;
+      pending?: boolean;
+    };
+    TimelineStream: {
+      stream_id: string;
+      viewpoint: string;
+      quality: 'main' | 'sub';
+      has_audio: boolean;
+      spans: { start: string; end: string }[];
+      gaps: components['schemas']['Gap'][];
+    };
+    TimelineEvent: {
+      at: string;
+      type: string;
+      ticket: string | null;
+      interaction_id: string | null;
+      dossier: string | null;
+      score: number | null;
+    };
+    Timeline: {
+      from: string;
+      to: string;
+      streams: components['schemas']['TimelineStream'][];
+      interactions: components['schemas']['Interaction'][];
+      events: components['schemas']['TimelineEvent'][];
+    };
+    Recorder: {
+      recorder_id: string;
+      site_id: string;
+      site_name: string;
+      connected: boolean;
+      last_seen: string | null;
+      software: string | null;
+      clock_offset_ms: number | null;
+      disk_free_bytes: number | null;
+      disk_total_bytes: number | null;
+      pending_facts: number | null;
+      streams: components['schemas']['Stream'][];
+    };
+  };
+}
+
+type Schemas = components['schemas'];
+type Json<T> = { headers: { [name: string]: unknown }; content: { 'application/json': T } };
+type Failure = {
+  headers: { [name: string]: unknown };
+  content: { 'application/problem+json': Schemas['Problem'] };
+};
+type Empty = { headers: { [name: string]: unknown }; content?: never };
+type Nothing = { query?: never; header?: never; path?: never; cookie?: never };
+
+type Get<T, Query = never, Path = never> = {
+  parameters: { query?: Query; header?: never; path: Path; cookie?: never };
+  requestBody?: never;
+  responses: { 200: Json<T>; default: Failure };
+};
+type OnlyGet<T, Query = never, Path = undefined> = {
+  parameters: Nothing;
+  get: Path extends undefined
+    ? {
+        parameters: { query?: Query; header?: never; path?: never; cookie?: never };
+        requestBody?: never;
+        responses: { 200: Json<T>; default: Failure };
+      }
+    : Get<T, Query, Path>;
+  put?: never;
+  post?: never;
+  delete?: never;
+  options?: never;
+  head?: never;
+  patch?: never;
+  trace?: never;
+};
+
+export interface InteractionQuery {
+  q?: string;
+  ticket?: string;
+  dossier?: string;
+  counter?: string;
+  site?: string;
+  officer?: string;
+  rating_max?: number;
+  from?: string;
+  to?: string;
+  limit?: number;
+  cursor?: string;
+}
+
+export interface paths {
+  '/api/v1/session': {
+    parameters: Nothing;
+    get?: never;
+    put?: never;
+    post: {
+      parameters: Nothing;
+      requestBody: { content: { 'application/json': { username: string; password: string } } };
+      responses: { 204: Empty; default: Failure };
+    };
+    delete: {
+      parameters: Nothing;
+      requestBody?: never;
+      responses: { 204: Empty; default: Failure };
+    };
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/me': OnlyGet<Schemas['Me']>;
+  '/api/v1/units': OnlyGet<{ items: Schemas['Unit'][] }>;
+  '/api/v1/sites': OnlyGet<{ items: Schemas['Site'][] }>;
+  '/api/v1/counters': OnlyGet<{ items: Schemas['Counter'][] }, { site?: string; unit?: string }>;
+  '/api/v1/counters/{id}': OnlyGet<Schemas['Counter'], never, { id: string }>;
+  '/api/v1/counters/{id}/timeline': OnlyGet<
+    Schemas['Timeline'],
+    { from: string; to: string },
+    { id: string }
+  >;
+  '/api/v1/interactions': OnlyGet<Schemas['InteractionPage'], InteractionQuery>;
+  '/api/v1/interactions/{id}': OnlyGet<Schemas['InteractionDetail'], never, { id: string }>;
+  '/api/v1/dossiers/{code}': OnlyGet<Schemas['Dossier'], never, { code: string }>;
+  '/api/v1/recorders': OnlyGet<{ items: Schemas['Recorder'][] }>;
+}

@@ -1,0 +1,101 @@
+/** What a tile shows: live while that works, refreshed stills while it does not. */
+import { urls } from '../api/client';
+import { watch } from './whep';
+
+type Mode = 'connecting' | 'live' | 'stills';
+
+const STILL_EVERY_MS = 5000;
+const FIRST_PICTURE_MS = 6000;
+const FROZEN_MS = 8000;
+const FIRST_RETRY_MS = 5000;
+const LAST_RETRY_MS = 60_000;
+
+/** Decoding many streams at once is too much for an office PC; further tiles show stills. */
+const MOST_AT_ONCE = 12;
+let connected = 0;
+
+export class LivePicture {
+  mode = $state<Mode>('connecting');
+  media = $state.raw<MediaStream | null>(null);
+  still = $state<string | null>(null);
+  /** When the last picture arrived, by this computer's clock. */
+  lastPictureAt = $state<number | null>(null);
+  #streamId: string;
+  #abort = new AbortController();
+  #timers = new Set<number>();
+  #delay = FIRST_RETRY_MS;
+  #counted = false;
+
+  constructor(streamId: string) {
+    this.#streamId = streamId;
+  }
+
+  start() {
+    this.#every(STILL_EVERY_MS, () => this.mode !== 'live' && this.#refreshStill());
+    this.#every(1000, () => {
+      const since = Date.now() - (this.lastPictureAt ?? 0);
+      if (this.mode === 'live' && since > FROZEN_MS) this.#fallBack();
+    });
+    this.#refreshStill();
+    void this.#connect();
+  }
+
+  stop() {
+    this.#abort.abort();
+    for (const timer of this.#timers) clearInterval(timer);
+    this.#release();
+  }
+
+  /** The tile's video element showed a picture. */
+  seen() {
+    this.lastPictureAt = Date.now();
+    if (this.mode !== 'live') this.mode = 'live';
+    this.#delay = FIRST_RETRY_MS;
+  }
+
+  async #connect() {
+    if (connected >= MOST_AT_ONCE || !('RTCPeerConnection' in window)) return this.#fallBack();
+    connected += 1;
+    this.#counted = true;
+    const abort = new AbortController();
+    this.#abort = abort;
+    const lost = () => this.#abort === abort && this.#fallBack();
+    try {
+      await watch(this.#streamId, (media) => (this.media = media), lost, abort.signal);
+      this.#after(FIRST_PICTURE_MS, () => this.mode === 'connecting' && lost());
+    } catch {
+      // Refused or unreachable: stills are shown and the next try comes later.
+      if (!abort.signal.aborted) lost();
+    }
+  }
+
+  #fallBack() {
+    this.#abort.abort();
+    this.#release();
+    this.media = null;
+    this.mode = 'stills';
+    this.#refreshStill();
+    this.#after(this.#delay, () => {
+      this.mode = 'connecting';
+      void this.#connect();
+    });
+    this.#delay = Math.min(this.#delay * 2, LAST_RETRY_MS);
+  }
+
+  #release() {
+    if (this.#counted) connected -= 1;
+    this.#counted = false;
+  }
+
+  #refreshStill() {
+    this.still = urls.still(this.#streamId, Date.now(), 640);
+  }
+
+  #every(ms: number, run: () => void) {
+    this.#timers.add(window.setInterval(run, ms));
+  }
+
+  #after(ms: number, run: () => void) {
+    this.#timers.add(window.setTimeout(run, ms));
+  }
+}
