@@ -119,9 +119,8 @@ impl Mux {
             .element
             .request_pad_simple("sink_%u")
             .ok_or_else(|| CaptureError::Build("isofmp4mux gives no pad".into()))?;
-        if kind == TrackKind::Video {
-            pad.set_property("trak-timescale", 90_000u32);
-        }
+        // `trak-timescale` stays unset: for a pad requested while the muxer runs it reaches the init segment but
+        // not the fragments.
         never_time_out(&pad);
         match kind {
             TrackKind::Video => self.watch_video(&pad),
@@ -164,13 +163,13 @@ impl Mux {
                     flow.health.last_sample_us.store(now, Relaxed);
                     let _ = flow.first_video_us.compare_exchange(0, now, Relaxed, Relaxed);
                     let Some(running) = running_time(pad, buffer) else {
-                        return gst::PadProbeReturn::Drop;
+                        return gst::PadProbeReturn::Handled;
                     };
                     let is_keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
                     if is_keyframe {
                         split(&flow, &mux, running);
                     } else if flow.first_keyframe_ns.load(Relaxed) == NONE_NS {
-                        return gst::PadProbeReturn::Drop;
+                        return gst::PadProbeReturn::Handled;
                     }
                     offer(&flow, pad, buffer, running);
                     gst::PadProbeReturn::Ok
@@ -199,7 +198,7 @@ impl Mux {
                             offer(&flow, pad, buffer, running);
                             gst::PadProbeReturn::Ok
                         }
-                        _ => gst::PadProbeReturn::Drop,
+                        _ => gst::PadProbeReturn::Handled,
                     }
                 }
                 _ => gst::PadProbeReturn::Ok,
@@ -263,20 +262,24 @@ fn note_caps(flow: &Flow, event: &gst::Event, before: &Mutex<Option<gst::Caps>>)
 }
 
 /// What of the caps stands in the init segment.
-fn essence(caps: &gst::CapsRef) -> Option<(String, Option<Vec<u8>>, [Option<i32>; 4])> {
+type Essence = (String, Option<Vec<u8>>, [Option<i32>; 4], Option<gst::Fraction>);
+
+fn essence(caps: &gst::CapsRef) -> Option<Essence> {
     let s = caps.structure(0)?;
     let codec_data = s
         .get::<gst::Buffer>("codec_data")
         .ok()
         .and_then(|b| b.map_readable().ok().map(|m| m.to_vec()));
     let numbers = ["width", "height", "rate", "channels"].map(|field| s.get::<i32>(field).ok());
-    Some((s.name().to_string(), codec_data, numbers))
+    // The muxer takes the track's timescale from the rate of pictures.
+    let rate = s.get::<gst::Fraction>("framerate").ok();
+    Some((s.name().to_string(), codec_data, numbers, rate))
 }
 
 fn describe(caps: &gst::CapsRef) -> String {
     match essence(caps) {
-        Some((name, _, [Some(width), Some(height), ..])) => format!("{name} {width}x{height}"),
-        Some((name, _, [_, _, Some(rate), Some(channels)])) => format!("{name} {rate} Hz {channels} ch"),
+        Some((name, _, [Some(width), Some(height), ..], _)) => format!("{name} {width}x{height}"),
+        Some((name, _, [_, _, Some(rate), Some(channels)], _)) => format!("{name} {rate} Hz {channels} ch"),
         Some((name, ..)) => name,
         None => "nothing".to_owned(),
     }
