@@ -5,3 +5,5 @@ pub mod camera;
 pub mod material;
 pub mod programs;
 pub mod proof;
+pub mod queue;
+pub mod stage;

@@ -185,7 +185,10 @@ fn converse(scene: &Scene, work: &Path) -> Result<Vec<u8>, MaterialError> {
     for (index, text) in scene.turns.iter().enumerate() {
         let wav = work.join("turn.wav");
         let mut speak = Command::new("espeak-ng");
-        speak.args(["-v", scene.voices[index % 2], "-s", "150", "-w"]).arg(&wav).arg(text);
+        speak
+            .args(["-v", scene.voices[index % 2], "-s", "150", "-w"])
+            .arg(&wav)
+            .arg(text);
         run("espeak-ng", &mut speak)?;
         let bytes = std::fs::read(&wav).map_err(|source| MaterialError::Io { path: wav, source })?;
         turns.push(bytes.get(WAV_HEADER_BYTES..).unwrap_or_default().to_vec());
@@ -213,25 +216,64 @@ fn encode(scene: &Scene, speech: &Path, main: &Path, sub: &Path) -> Result<(), M
     let rate = SPEECH_RATE_HZ.to_string();
     let seconds = SECONDS.to_string();
     let mut command = Command::new("ffmpeg");
-    command.args(["-hide_banner", "-nostdin", "-loglevel", "error", "-y", "-stream_loop", "-1"]);
+    command.args([
+        "-hide_banner",
+        "-nostdin",
+        "-loglevel",
+        "error",
+        "-y",
+        "-stream_loop",
+        "-1",
+    ]);
     command.args(["-ss", scene.start_seconds, "-i", PEOPLE]);
-    command.args(["-f", "s16le", "-ar", &rate, "-ac", "1", "-i"]).arg(speech);
+    command
+        .args(["-f", "s16le", "-ar", &rate, "-ac", "1", "-i"])
+        .arg(speech);
     command.args(["-filter_complex", &filter]);
     let outputs = [
         ("[main]", main, "high", "50", ["1800k", "2500k", "3600k"]),
         ("[sub]", sub, "main", "24", ["300k", "400k", "600k"]),
     ];
     for (picture, path, profile, gop, [bitrate, most, buffer]) in outputs {
-        command.args(["-map", picture, "-map", "1:a", "-t", &seconds, "-c:v", "libx264", "-preset", "superfast"]);
-        command.args(["-profile:v", profile, "-bf", "0", "-g", gop, "-keyint_min", gop, "-sc_threshold", "0"]);
+        command.args([
+            "-map",
+            picture,
+            "-map",
+            "1:a",
+            "-t",
+            &seconds,
+            "-c:v",
+            "libx264",
+            "-preset",
+            "superfast",
+        ]);
+        command.args([
+            "-profile:v",
+            profile,
+            "-bf",
+            "0",
+            "-g",
+            gop,
+            "-keyint_min",
+            gop,
+            "-sc_threshold",
+            "0",
+        ]);
         command.args(["-b:v", bitrate, "-maxrate", most, "-bufsize", buffer]);
-        command.args(["-c:a", "aac", "-ar", "48000", "-ac", "1", "-b:a", "64k", "-f", "mp4"]).arg(path);
+        command
+            .args([
+                "-c:a", "aac", "-ar", "48000", "-ac", "1", "-b:a", "64k", "-f", "mp4",
+            ])
+            .arg(path);
     }
     run("ffmpeg", &mut command).map(drop)
 }
 
 fn run(name: &'static str, command: &mut Command) -> Result<Output, MaterialError> {
-    let failed = |reason: String| MaterialError::Command { command: name, reason };
+    let failed = |reason: String| MaterialError::Command {
+        command: name,
+        reason,
+    };
     let output = command.output().map_err(|e| failed(e.to_string()))?;
     if !output.status.success() {
         return Err(failed(String::from_utf8_lossy(&output.stderr).trim().to_owned()));

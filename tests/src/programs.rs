@@ -78,7 +78,10 @@ pub fn binary(name: &str) -> PathBuf {
 /// A TCP port that was free on 127.0.0.1 a moment ago.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback interface has a free port");
-    listener.local_addr().expect("a bound socket has an address").port()
+    listener
+        .local_addr()
+        .expect("a bound socket has an address")
+        .port()
 }
 
 /// Asks `condition` again and again until it gives something, `None` after `deadline`.
@@ -99,7 +102,10 @@ pub fn until<T>(deadline: Duration, mut condition: impl FnMut() -> Option<T>) ->
 pub fn http_client() -> reqwest::Client {
     // It is an error only if one is installed already.
     let _ = rustls::crypto::ring::default_provider().install_default();
-    reqwest::Client::builder().timeout(Duration::from_secs(30)).build().expect("plain settings are valid")
+    reqwest::Client::builder()
+        .timeout(Duration::from_secs(30))
+        .build()
+        .expect("plain settings are valid")
 }
 
 /// Status of `GET http://127.0.0.1:PORT/PATH`, `None` if nobody answers; `url` must be plain HTTP.
@@ -107,7 +113,11 @@ pub fn http_status(url: &str) -> Option<u16> {
     let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
     let mut stream = TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
-    write!(stream, "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n").ok()?;
+    write!(
+        stream,
+        "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+    )
+    .ok()?;
     let mut status_line = [0; 12];
     stream.read_exact(&mut status_line).ok()?;
     std::str::from_utf8(&status_line[9..]).ok()?.parse().ok()
@@ -129,9 +139,16 @@ impl Program {
     /// # Errors
     /// [`ProgramError::Io`].
     pub fn spawn(name: &str, mut command: Command, dir: &Path) -> Result<Self, ProgramError> {
-        let failed = |source| ProgramError::Io { program: name.to_owned(), source };
+        let failed = |source| ProgramError::Io {
+            program: name.to_owned(),
+            source,
+        };
         let log = dir.join(format!("{name}.log"));
-        let output = OpenOptions::new().create(true).append(true).open(&log).map_err(failed)?;
+        let output = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&log)
+            .map_err(failed)?;
         let log_start = output.metadata().map_err(failed)?.len();
         let errors = output.try_clone().map_err(failed)?;
         let child = command
@@ -141,7 +158,12 @@ impl Program {
             .stderr(errors)
             .spawn()
             .map_err(failed)?;
-        Ok(Self { name: name.to_owned(), child, log, log_start })
+        Ok(Self {
+            name: name.to_owned(),
+            child,
+            log,
+            log_start,
+        })
     }
 
     /// The process id.
@@ -165,7 +187,9 @@ impl Program {
                 .find(|line| line.ends_with('\n') && line.contains(text))
                 .map(|line| line.trim_end().to_owned())
         };
-        self.wait_for(&format!("line with {text:?}"), deadline, |program| find(&program.log()))
+        self.wait_for(&format!("line with {text:?}"), deadline, |program| {
+            find(&program.log())
+        })
     }
 
     /// Waits until `GET url` (plain HTTP) answers 200.
@@ -173,7 +197,9 @@ impl Program {
     /// # Errors
     /// [`ProgramError`] if the program ends or the deadline passes before.
     pub fn wait_for_http(&mut self, url: &str, deadline: Duration) -> Result<(), ProgramError> {
-        self.wait_for(&format!("200 from {url}"), deadline, |_| (http_status(url) == Some(200)).then_some(()))
+        self.wait_for(&format!("200 from {url}"), deadline, |_| {
+            (http_status(url) == Some(200)).then_some(())
+        })
     }
 
     /// Waits until `condition` gives something; `expected` names it in errors.
@@ -198,8 +224,18 @@ impl Program {
         let (program, expected, log) = (self.name.clone(), expected.to_owned(), self.log_tail());
         match found {
             Some(Ok(value)) => Ok(value),
-            Some(Err(status)) => Err(ProgramError::Ended { program, status, expected, log }),
-            None => Err(ProgramError::TooLate { program, expected, deadline, log }),
+            Some(Err(status)) => Err(ProgramError::Ended {
+                program,
+                status,
+                expected,
+                log,
+            }),
+            None => Err(ProgramError::TooLate {
+                program,
+                expected,
+                deadline,
+                log,
+            }),
         }
     }
 
@@ -208,9 +244,30 @@ impl Program {
     /// # Errors
     /// [`ProgramError::Io`] if the program has ended.
     pub fn signal(&self, signal: Signal) -> Result<(), ProgramError> {
-        let failed = |e: rustix::io::Errno| ProgramError::Io { program: self.name.clone(), source: e.into() };
-        let id = i32::try_from(self.child.id()).ok().and_then(rustix::process::Pid::from_raw);
+        let failed = |e: rustix::io::Errno| ProgramError::Io {
+            program: self.name.clone(),
+            source: e.into(),
+        };
+        let id = i32::try_from(self.child.id())
+            .ok()
+            .and_then(rustix::process::Pid::from_raw);
         rustix::process::kill_process(id.expect("a child's id is a positive number"), signal).map_err(failed)
+    }
+
+    /// Makes sure that it is still at work.
+    ///
+    /// # Errors
+    /// [`ProgramError::Ended`].
+    pub fn check_running(&mut self) -> Result<(), ProgramError> {
+        match self.child.try_wait().ok().flatten() {
+            None => Ok(()),
+            Some(status) => Err(ProgramError::Ended {
+                program: self.name.clone(),
+                status,
+                expected: "it was stopped".to_owned(),
+                log: self.log_tail(),
+            }),
+        }
     }
 
     /// Waits until it ends by itself.
@@ -275,8 +332,14 @@ mod tests {
     fn says_what_an_ended_program_said_last() {
         let dir = tempfile::tempdir().unwrap();
         let mut program = shell("echo no disk; exit 3", dir.path());
-        let error = program.wait_for_line("Ready", Duration::from_secs(10)).unwrap_err().to_string();
-        assert!(error.contains("exit status: 3") && error.contains("no disk"), "{error}");
+        let error = program
+            .wait_for_line("Ready", Duration::from_secs(10))
+            .unwrap_err()
+            .to_string();
+        assert!(
+            error.contains("exit status: 3") && error.contains("no disk"),
+            "{error}"
+        );
     }
 
     #[test]

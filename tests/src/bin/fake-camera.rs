@@ -33,7 +33,10 @@ use system_tests::camera::{FakeCamera, MountSpec, Settings, router};
 use tokio::signal::unix::{SignalKind, signal};
 
 #[derive(Parser)]
-#[command(about = "A fake RTSP camera with faults by command", args_conflicts_with_subcommands = true)]
+#[command(
+    about = "A fake RTSP camera with faults by command",
+    args_conflicts_with_subcommands = true
+)]
 struct Arguments {
     #[command(subcommand)]
     command: Option<Command>,
@@ -71,9 +74,15 @@ fn named_mount(text: &str) -> Result<(String, MountSpec), String> {
     let (name, spec) = text.split_once('=').ok_or("expected NAME=SOURCE")?;
     let is_name = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
     if name.is_empty() || !name.chars().all(is_name) {
-        return Err(format!("{name:?} is not a name: letters, digits, '-', '_' and '.'"));
+        return Err(format!(
+            "{name:?} is not a name: letters, digits, '-', '_' and '.'"
+        ));
     }
-    Ok((name.to_owned(), spec.parse().map_err(|e: system_tests::camera::InvalidSpec| e.to_string())?))
+    Ok((
+        name.to_owned(),
+        spec.parse()
+            .map_err(|e: system_tests::camera::InvalidSpec| e.to_string())?,
+    ))
 }
 
 #[tokio::main]
@@ -98,8 +107,11 @@ async fn main() -> anyhow::Result<()> {
     }
     anyhow::ensure!(!mounts.is_empty(), "no mount: give --mount or --mounts");
     let names: Vec<_> = mounts.iter().map(|(name, _)| name.clone()).collect();
-    let settings =
-        Settings { listen: arguments.listen, credentials: arguments.user.zip(arguments.password), mounts };
+    let settings = Settings {
+        listen: arguments.listen,
+        credentials: arguments.user.zip(arguments.password),
+        mounts,
+    };
     let camera = Arc::new(tokio::task::spawn_blocking(|| FakeCamera::start(settings)).await??);
     for name in names {
         println!("Ready: {}", camera.url(&name));
@@ -107,7 +119,9 @@ async fn main() -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;
     let serve = async {
-        let Some(address) = arguments.control else { return std::future::pending().await };
+        let Some(address) = arguments.control else {
+            return std::future::pending().await;
+        };
         let listener = tokio::net::TcpListener::bind(address).await?;
         println!("Control: http://{}", listener.local_addr()?);
         axum::serve(listener, router(camera.clone())).await

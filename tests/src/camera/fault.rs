@@ -120,9 +120,18 @@ mod tests {
     #[test]
     fn reads_commands_as_documented() {
         let read = |text| serde_json::from_str::<Fault>(text).ok();
-        assert_eq!(read(r#"{"fault":"loss","percent":5}"#), Some(Fault::Loss { percent: 5.0 }));
-        assert_eq!(read(r#"{"fault":"pts_jump","seconds":-30}"#), Some(Fault::PtsJump { seconds: -30 }));
-        assert_eq!(read(r#"{"fault":"drop_connection"}"#), Some(Fault::DropConnection));
+        assert_eq!(
+            read(r#"{"fault":"loss","percent":5}"#),
+            Some(Fault::Loss { percent: 5.0 })
+        );
+        assert_eq!(
+            read(r#"{"fault":"pts_jump","seconds":-30}"#),
+            Some(Fault::PtsJump { seconds: -30 })
+        );
+        assert_eq!(
+            read(r#"{"fault":"drop_connection"}"#),
+            Some(Fault::DropConnection)
+        );
         assert_eq!(read(r#"{"fault":"loss"}"#), None);
         assert_eq!(read(r#"{"fault":"meteor"}"#), None);
     }

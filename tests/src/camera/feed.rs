@@ -67,7 +67,12 @@ impl Feed {
             audio.set_caps(self.audio_caps.as_ref());
         }
         let (video, audio) = (video.downgrade(), audio.map(ObjectExt::downgrade));
-        self.lock().push(Subscriber { id, video, audio, has_keyframe: false });
+        self.lock().push(Subscriber {
+            id,
+            video,
+            audio,
+            has_keyframe: false,
+        });
         id
     }
 
@@ -105,7 +110,9 @@ impl Feed {
                 Track::Audio => subscriber.audio.as_ref(),
             };
             let Some(source) = source else { return true };
-            let Some(source) = source.upgrade() else { return false };
+            let Some(source) = source.upgrade() else {
+                return false;
+            };
             subscriber.has_keyframe |= track == Track::Video && is_keyframe;
             if track == Track::Audio || subscriber.has_keyframe {
                 let is_sent = send(&source, sample, captured);
@@ -128,7 +135,9 @@ fn send(source: &gst_app::AppSrc, sample: &gst::Buffer, captured: gst::ClockTime
     if source.current_state() != gst::State::Playing {
         return false;
     }
-    let Some(pts) = source.base_time().and_then(|base| captured.checked_sub(base)) else { return false };
+    let Some(pts) = source.base_time().and_then(|base| captured.checked_sub(base)) else {
+        return false;
+    };
     let mut buffer = sample.copy();
     let writable = buffer.make_mut();
     writable.set_pts(pts);

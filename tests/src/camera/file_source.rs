@@ -35,7 +35,13 @@ pub fn start(path: &Path, has_sound: bool) -> Result<(Arc<Feed>, Running), Camer
     let is_stopped = Arc::new(AtomicBool::new(false));
     let (own_feed, own_stop) = (feed.clone(), is_stopped.clone());
     let thread = std::thread::spawn(move || repeat(&loaded, &own_feed, &own_stop));
-    Ok((feed, Running { is_stopped, thread: Some(thread) }))
+    Ok((
+        feed,
+        Running {
+            is_stopped,
+            thread: Some(thread),
+        },
+    ))
 }
 
 fn repeat(loaded: &Loaded, feed: &Feed, is_stopped: &AtomicBool) {
@@ -59,14 +65,21 @@ fn repeat(loaded: &Loaded, feed: &Feed, is_stopped: &AtomicBool) {
 }
 
 fn load(path: &Path, has_sound: bool) -> Result<Loaded, CameraError> {
-    let unreadable = |reason: String| CameraError::File { path: path.to_owned(), reason };
+    let unreadable = |reason: String| CameraError::File {
+        path: path.to_owned(),
+        reason,
+    };
     let pipeline = gst::Pipeline::new();
     let source = gst::ElementFactory::make("filesrc")
         .property("location", path)
         .build()
         .map_err(|e| unreadable(e.to_string()))?;
-    let parse = gst::ElementFactory::make("parsebin").build().map_err(|e| unreadable(e.to_string()))?;
-    pipeline.add_many([&source, &parse]).map_err(|e| unreadable(e.to_string()))?;
+    let parse = gst::ElementFactory::make("parsebin")
+        .build()
+        .map_err(|e| unreadable(e.to_string()))?;
+    pipeline
+        .add_many([&source, &parse])
+        .map_err(|e| unreadable(e.to_string()))?;
     source.link(&parse).map_err(|e| unreadable(e.to_string()))?;
     let (sender, receiver) = std::sync::mpsc::sync_channel(64);
     let own_pipeline = pipeline.downgrade();
@@ -77,7 +90,9 @@ fn load(path: &Path, has_sound: bool) -> Result<Loaded, CameraError> {
             tracing::error!(pad = %pad.name(), %error, "cannot read a track");
         }
     });
-    pipeline.set_state(gst::State::Playing).map_err(|e| unreadable(e.to_string()))?;
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|e| unreadable(e.to_string()))?;
     let bus = pipeline.bus().expect("a pipeline has a bus");
     let kinds = [gst::MessageType::Eos, gst::MessageType::Error];
     let (mut taken, mut verdict) = (Vec::new(), None);
@@ -101,10 +116,19 @@ fn collect(
     sender: &std::sync::mpsc::SyncSender<(Track, gst::Sample)>,
 ) -> Result<(), gst::glib::BoolError> {
     let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    let name = caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default();
+    let name = caps
+        .structure(0)
+        .map(|s| s.name().to_string())
+        .unwrap_or_default();
     let (track, convert) = match name.as_str() {
-        "video/x-h264" => (Track::Video, "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au"),
-        "video/x-h265" => (Track::Video, "h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au"),
+        "video/x-h264" => (
+            Track::Video,
+            "h264parse config-interval=-1 ! video/x-h264,stream-format=byte-stream,alignment=au",
+        ),
+        "video/x-h265" => (
+            Track::Video,
+            "h265parse config-interval=-1 ! video/x-h265,stream-format=byte-stream,alignment=au",
+        ),
         "audio/mpeg" => (Track::Audio, "aacparse ! audio/mpeg,stream-format=raw"),
         "audio/x-opus" | "audio/x-mulaw" | "audio/x-alaw" => (Track::Audio, "identity"),
         _ => return Ok(()),
@@ -124,13 +148,20 @@ fn collect(
     sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(on_sample).build());
     pipeline.add(&bin)?;
     bin.sync_state_with_parent()?;
-    let sink_pad = bin.static_pad("sink").ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
+    let sink_pad = bin
+        .static_pad("sink")
+        .ok_or_else(|| gst::glib::bool_error!("no sink pad"))?;
     pad.link(&sink_pad).map_err(|e| gst::glib::bool_error!("{e}"))?;
     Ok(())
 }
 
 fn arrange(taken: Vec<(Track, gst::Sample)>, has_sound: bool) -> Option<Loaded> {
-    let caps_of = |track: Track| taken.iter().find(|(t, _)| *t == track).and_then(|(_, s)| s.caps_owned());
+    let caps_of = |track: Track| {
+        taken
+            .iter()
+            .find(|(t, _)| *t == track)
+            .and_then(|(_, s)| s.caps_owned())
+    };
     let video_caps = caps_of(Track::Video)?;
     let audio_caps = caps_of(Track::Audio).filter(|_| has_sound);
     let mut timed: Vec<(Track, i64, i64, gst::Buffer)> = Vec::new();
@@ -142,7 +173,9 @@ fn arrange(taken: Vec<(Track, gst::Sample)>, has_sound: bool) -> Option<Loaded> 
         let buffer = sample.buffer_owned()?;
         // Sound before the start of the presentation (an encoder's priming) has a negative time.
         let pts = signed_ns(segment.to_running_time_full(buffer.pts()?));
-        let due = buffer.dts().map_or(pts, |dts| signed_ns(segment.to_running_time_full(dts)));
+        let due = buffer
+            .dts()
+            .map_or(pts, |dts| signed_ns(segment.to_running_time_full(dts)));
         timed.push((*track, due, pts, buffer));
     }
     let first_ns = timed.iter().filter(|t| t.0 == Track::Video).map(|t| t.2).min()?;
@@ -162,7 +195,12 @@ fn arrange(taken: Vec<(Track, gst::Sample)>, has_sound: bool) -> Option<Loaded> 
         .collect();
     samples.sort_by_key(|s| s.due);
     let length = gst::ClockTime::from_nseconds(length_ns.max(1).unsigned_abs());
-    Some(Loaded { samples, length, video_caps, audio_caps })
+    Some(Loaded {
+        samples,
+        length,
+        video_caps,
+        audio_caps,
+    })
 }
 
 fn signed_ns(time: Option<gst::Signed<gst::ClockTime>>) -> i64 {

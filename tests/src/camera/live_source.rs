@@ -39,13 +39,18 @@ pub fn start(spec: &MountSpec, first_number: u32) -> Result<(Arc<Feed>, Running)
         feed: feed.clone(),
         is_stopped: is_stopped.clone(),
     };
-    pipeline.set_state(gst::State::Playing).map_err(|_| CameraError::Start("encoder"))?;
+    pipeline
+        .set_state(gst::State::Playing)
+        .map_err(|_| CameraError::Start("encoder"))?;
     let thread = std::thread::spawn(move || {
         generator.run();
         // Going to NULL cannot fail.
         let _ = pipeline.set_state(gst::State::Null);
     });
-    let running = Running { is_stopped, thread: Some(thread) };
+    let running = Running {
+        is_stopped,
+        thread: Some(thread),
+    };
     let mut caps = Vec::new();
     for formats in outputs.into_iter().flatten() {
         caps.push(
@@ -131,7 +136,11 @@ fn output(
     feed: &Arc<OnceLock<Arc<Feed>>>,
     start: gst::ClockTime,
 ) -> Option<std::sync::mpsc::Receiver<gst::Caps>> {
-    let name = if track == Track::Video { "video-out" } else { "audio-out" };
+    let name = if track == Track::Video {
+        "video-out"
+    } else {
+        "audio-out"
+    };
     let sink = pipeline.by_name(name)?.downcast::<gst_app::AppSink>().ok()?;
     let (formats, receiver) = std::sync::mpsc::sync_channel(1);
     let feed = feed.clone();
@@ -240,7 +249,9 @@ impl Generator {
     /// Pushes a frame and the sound up to it; false when the encoder is gone.
     fn push(&self, frame: u64) -> bool {
         let timeline = &self.timeline;
-        let number = self.first_number.wrapping_add((frame - timeline.first_frame) as u32);
+        let number = self
+            .first_number
+            .wrapping_add((frame - timeline.first_frame) as u32);
         let wall = timeline.wall(frame);
         let has_flash = wall.0.rem_euclid(SECOND_US) < FLASH_US;
         let (width, height) = (self.spec.width as usize, self.spec.height as usize);
@@ -253,7 +264,11 @@ impl Generator {
             buffer
         };
         let picture = times(timeline.offset_ns(frame), timeline.offset_ns(frame + 1), picture);
-        if self.video.as_ref().is_some_and(|v| v.push_buffer(picture).is_err()) {
+        if self
+            .video
+            .as_ref()
+            .is_some_and(|v| v.push_buffer(picture).is_err())
+        {
             return false;
         }
         if let Some(feed) = self.feed.get() {
@@ -262,7 +277,9 @@ impl Generator {
         let Some(audio) = &self.audio else { return true };
         let (from, to) = (timeline.sound_index(frame - 1), timeline.sound_index(frame));
         let rate_hz = rate_hz(self.spec.audio);
-        let samples = (from..to).flat_map(|i| sound::sample(i, rate_hz).to_le_bytes()).collect();
+        let samples = (from..to)
+            .flat_map(|i| sound::sample(i, rate_hz).to_le_bytes())
+            .collect();
         let at_ns = |index: u64| index * 1_000_000_000 / timeline.rate_hz;
         audio.push_buffer(times(at_ns(from), at_ns(to), samples)).is_ok()
     }

@@ -135,16 +135,28 @@ impl FakeCamera {
         for (name, spec) in settings.mounts {
             spec.check()?;
             let content = Mutex::new(start_content(spec, 0)?);
-            mounts.push(Arc::new(Mount { name, faults: Arc::default(), content, clients: Mutex::default() }));
+            mounts.push(Arc::new(Mount {
+                name,
+                faults: Arc::default(),
+                content,
+                clients: Mutex::default(),
+            }));
         }
         let mounts = Arc::new(mounts);
         let server = rtsp::Server::start(settings.listen, settings.credentials.as_ref(), &mounts)?;
-        Ok(Self { mounts, server, credentials: settings.credentials })
+        Ok(Self {
+            mounts,
+            server,
+            credentials: settings.credentials,
+        })
     }
 
     /// Address of a mount, with credentials if clients need them.
     pub fn url(&self, mount: &str) -> String {
-        let user = self.credentials.as_ref().map_or_else(String::new, |(user, word)| format!("{user}:{word}@"));
+        let user = self
+            .credentials
+            .as_ref()
+            .map_or_else(String::new, |(user, word)| format!("{user}:{word}@"));
         format!("rtsp://{user}{}/{mount}", self.server.address())
     }
 
@@ -205,7 +217,10 @@ impl FakeCamera {
     }
 
     fn mount(&self, name: &str) -> Result<&Arc<Mount>, CameraError> {
-        self.mounts.iter().find(|m| m.name == name).ok_or_else(|| CameraError::NoMount(name.to_owned()))
+        self.mounts
+            .iter()
+            .find(|m| m.name == name)
+            .ok_or_else(|| CameraError::NoMount(name.to_owned()))
     }
 }
 
@@ -234,5 +249,9 @@ fn start_content(spec: MountSpec, first_number: u32) -> Result<Content, CameraEr
         Source::Proof => live_source::start(&spec, first_number)?,
         Source::File(path) => file_source::start(path, spec.audio != AudioCodec::None)?,
     };
-    Ok(Content { spec, feed, _running: running })
+    Ok(Content {
+        spec,
+        feed,
+        _running: running,
+    })
 }

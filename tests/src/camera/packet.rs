@@ -21,7 +21,9 @@ pub fn install(media: &gst_rtsp_server::RTSPMedia, faults: &Arc<Faults>) {
     let before = faults.active();
     for index in 0..media.n_streams() {
         let track = if index == 0 { Track::Video } else { Track::Audio };
-        let Some(payloader) = media.stream(index).and_then(|s| s.srcpad()) else { continue };
+        let Some(payloader) = media.stream(index).and_then(|s| s.srcpad()) else {
+            continue;
+        };
         let clock_rate = payloader
             .current_caps()
             .and_then(|caps| caps.structure(0)?.get::<i32>("clock-rate").ok())
@@ -40,7 +42,9 @@ pub fn install(media: &gst_rtsp_server::RTSPMedia, faults: &Arc<Faults>) {
             }
             true
         });
-        let Some(rtpbin) = payloader.peer().and_then(|p| p.parent_element()) else { continue };
+        let Some(rtpbin) = payloader.peer().and_then(|p| p.parent_element()) else {
+            continue;
+        };
         if let Some(pad) = rtpbin.static_pad(&format!("send_rtp_src_{index}")) {
             let own_faults = faults.clone();
             add_probe(&pad, move |packet| survives_the_way(packet, track, &own_faults));
@@ -65,8 +69,9 @@ fn survives_the_way(packet: &mut gst::Buffer, track: Track, faults: &Faults) -> 
 
 fn report_passes(packet: &mut gst::Buffer, track: Track, faults: &Faults) -> bool {
     let off_seconds = faults.active().clock_off_seconds;
-    let is_sender_report =
-        packet.map_readable().is_ok_and(|map| map.len() >= 28 && map[1] == RTCP_SENDER_REPORT);
+    let is_sender_report = packet
+        .map_readable()
+        .is_ok_and(|map| map.len() >= 28 && map[1] == RTCP_SENDER_REPORT);
     if off_seconds != 0 && is_sender_report {
         // RFC 3550 §6.4.1: the seconds of the NTP time follow the 8 bytes of header and SSRC.
         add_to_u32(packet, 8, off_seconds as u32);
@@ -86,7 +91,11 @@ fn add_probe(pad: &gst::Pad, keep: impl Fn(&mut gst::Buffer) -> bool + Send + Sy
         Some(gst::PadProbeData::Buffer(mut packet)) => {
             let is_kept = keep(&mut packet);
             info.data = Some(gst::PadProbeData::Buffer(packet));
-            if is_kept { gst::PadProbeReturn::Ok } else { gst::PadProbeReturn::Drop }
+            if is_kept {
+                gst::PadProbeReturn::Ok
+            } else {
+                gst::PadProbeReturn::Drop
+            }
         }
         Some(gst::PadProbeData::BufferList(list)) => {
             let mut kept = gst::BufferList::new();
@@ -99,7 +108,11 @@ fn add_probe(pad: &gst::Pad, keep: impl Fn(&mut gst::Buffer) -> bool + Send + Sy
             }
             let is_empty = kept.is_empty();
             info.data = Some(gst::PadProbeData::BufferList(kept));
-            if is_empty { gst::PadProbeReturn::Drop } else { gst::PadProbeReturn::Ok }
+            if is_empty {
+                gst::PadProbeReturn::Drop
+            } else {
+                gst::PadProbeReturn::Ok
+            }
         }
         other => {
             info.data = other;

@@ -45,7 +45,9 @@ impl Server {
         let own_mounts = mounts.clone();
         server.connect_client_connected(move |_, client| watch(client, &own_mounts));
         let context = glib::MainContext::new();
-        let source = server.attach(Some(&context)).map_err(|_| CameraError::Listen(listen))?;
+        let source = server
+            .attach(Some(&context))
+            .map_err(|_| CameraError::Listen(listen))?;
         let port = u16::try_from(server.bound_port()).map_err(|_| CameraError::Listen(listen))?;
         let address = SocketAddr::new(listen.ip(), port);
         if let Some(pool) = server.session_pool() {
@@ -59,7 +61,14 @@ impl Server {
         let main_loop = glib::MainLoop::new(Some(&context), false);
         let own_loop = main_loop.clone();
         let thread = std::thread::spawn(move || own_loop.run());
-        let started = Self { server, context, main_loop, source: Some(source), thread: Some(thread), address };
+        let started = Self {
+            server,
+            context,
+            main_loop,
+            source: Some(source),
+            thread: Some(thread),
+            address,
+        };
         mounts.iter().for_each(|mount| started.mount(mount));
         Ok(started)
     }
@@ -78,7 +87,11 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        if let Some(source) = self.source.take().and_then(|id| self.context.find_source_by_id(&id)) {
+        if let Some(source) = self
+            .source
+            .take()
+            .and_then(|id| self.context.find_source_by_id(&id))
+        {
             source.destroy();
         }
         self.server.client_filter(Some(&mut |_, client| {
@@ -97,7 +110,10 @@ fn factory(mount: &Arc<Mount>) -> RTSPMediaFactory {
     let factory = RTSPMediaFactory::new();
     let (video, audio) = {
         let content = mount.content();
-        (name_of(content.feed.video_caps()), content.feed.audio_caps().map(name_of))
+        (
+            name_of(content.feed.video_caps()),
+            content.feed.audio_caps().map(name_of),
+        )
     };
     factory.set_launch(&launch(&video, audio.as_deref()));
     // Shared media answers 503 when several clients connect at once.
@@ -113,13 +129,19 @@ fn factory(mount: &Arc<Mount>) -> RTSPMediaFactory {
 }
 
 fn name_of(caps: &gst::Caps) -> String {
-    caps.structure(0).map(|s| s.name().to_string()).unwrap_or_default()
+    caps.structure(0)
+        .map(|s| s.name().to_string())
+        .unwrap_or_default()
 }
 
 fn launch(video: &str, audio: Option<&str>) -> String {
     // Old samples go first if a client does not keep up, as in a camera with a bounded buffer.
     const SOURCE: &str = "is-live=true format=time max-bytes=8000000 leaky-type=downstream";
-    let video_payloader = if video == "video/x-h265" { "rtph265pay" } else { "rtph264pay" };
+    let video_payloader = if video == "video/x-h265" {
+        "rtph265pay"
+    } else {
+        "rtph264pay"
+    };
     let audio_payloader = match audio {
         None => None,
         Some("audio/x-opus") => Some("rtpopuspay pt=97"),
@@ -127,14 +149,20 @@ fn launch(video: &str, audio: Option<&str>) -> String {
         Some("audio/x-alaw") => Some("rtppcmapay pt=8"),
         Some(_) => Some("rtpmp4gpay pt=97"),
     };
-    let audio = audio_payloader
-        .map_or_else(String::new, |p| format!("appsrc name=audio {SOURCE} ! {p} name=pay1"));
+    let audio = audio_payloader.map_or_else(String::new, |p| {
+        format!("appsrc name=audio {SOURCE} ! {p} name=pay1")
+    });
     format!("( appsrc name=video {SOURCE} ! {video_payloader} name=pay0 pt=96 config-interval=-1 {audio} )")
 }
 
 fn configure(mount: &Arc<Mount>, media: &gst_rtsp_server::RTSPMedia) {
-    let Ok(bin) = media.element().downcast::<gst::Bin>() else { return };
-    let app_src = |name| bin.by_name(name).and_then(|e| e.downcast::<gst_app::AppSrc>().ok());
+    let Ok(bin) = media.element().downcast::<gst::Bin>() else {
+        return;
+    };
+    let app_src = |name| {
+        bin.by_name(name)
+            .and_then(|e| e.downcast::<gst_app::AppSrc>().ok())
+    };
     let feed = mount.content().feed.clone();
     let Some(video) = app_src("video") else { return };
     let subscription = feed.subscribe(&video, app_src("audio").as_ref());
@@ -147,7 +175,9 @@ fn configure(mount: &Arc<Mount>, media: &gst_rtsp_server::RTSPMedia) {
 fn watch(client: &gst_rtsp_server::RTSPClient, mounts: &Arc<Vec<Arc<Mount>>>) {
     let admit = |mounts: Arc<Vec<Arc<Mount>>>| {
         move |client: &gst_rtsp_server::RTSPClient, context: &RTSPContext| {
-            let Some(mount) = asked_mount(context, &mounts) else { return RTSPStatusCode::Ok };
+            let Some(mount) = asked_mount(context, &mounts) else {
+                return RTSPStatusCode::Ok;
+            };
             if mount.faults.is_refusing() {
                 return RTSPStatusCode::NotFound;
             }

@@ -94,7 +94,11 @@ pub struct InvalidSpec {
 }
 
 fn invalid(key: &str, value: impl ToString, expected: &'static str) -> InvalidSpec {
-    InvalidSpec { key: key.to_owned(), value: value.to_string(), expected }
+    InvalidSpec {
+        key: key.to_owned(),
+        value: value.to_string(),
+        expected,
+    }
 }
 
 impl MountSpec {
@@ -106,7 +110,9 @@ impl MountSpec {
         let is_size = |n: u32, most: u32| (64..=most).contains(&n) && n.is_multiple_of(2);
         match self {
             s if !is_size(s.width, 3840) => Err(invalid("width", s.width, "an even number from 64 to 3840")),
-            s if !is_size(s.height, 2160) => Err(invalid("height", s.height, "an even number from 64 to 2160")),
+            s if !is_size(s.height, 2160) => {
+                Err(invalid("height", s.height, "an even number from 64 to 2160"))
+            }
             s if !(1..=60).contains(&s.fps) => Err(invalid("fps", s.fps, "1 to 60")),
             s if !(32..=50_000).contains(&s.bitrate_kbps) => {
                 Err(invalid("bitrate", s.bitrate_kbps, "32 to 50000 kbit/s"))
@@ -135,21 +141,30 @@ impl FromStr for MountSpec {
             ..Self::default()
         };
         for piece in pieces {
-            let (key, value) =
-                piece.split_once('=').ok_or_else(|| invalid("option", piece, "KEY=VALUE"))?;
+            let (key, value) = piece
+                .split_once('=')
+                .ok_or_else(|| invalid("option", piece, "KEY=VALUE"))?;
             let number = || value.parse::<u32>().map_err(|_| invalid(key, value, "a number"));
             match key {
                 "codec" => spec.codec = word(key, value, "h264 or h265")?,
                 "audio" => spec.audio = word(key, value, "none, aac, opus, pcmu or pcma")?,
                 "size" => {
-                    let size = value.split_once('x').and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
+                    let size = value
+                        .split_once('x')
+                        .and_then(|(w, h)| Some((w.parse().ok()?, h.parse().ok()?)));
                     (spec.width, spec.height) = size.ok_or_else(|| invalid(key, value, "WIDTHxHEIGHT"))?;
                 }
                 "fps" => spec.fps = number()?,
                 "bitrate" => spec.bitrate_kbps = number()?,
                 "gop" => spec.gop = number()?,
                 "b-frames" => spec.b_frames = number()?,
-                _ => return Err(invalid("option", key, "codec, audio, size, fps, bitrate, gop or b-frames")),
+                _ => {
+                    return Err(invalid(
+                        "option",
+                        key,
+                        "codec, audio, size, fps, bitrate, gop or b-frames",
+                    ));
+                }
             }
         }
         spec.check()?;
@@ -172,7 +187,9 @@ mod tests {
 
     #[test]
     fn reads_source_and_options() {
-        let spec: MountSpec = "proof,codec=h265,audio=pcmu,size=320x180,fps=12,b-frames=2".parse().unwrap();
+        let spec: MountSpec = "proof,codec=h265,audio=pcmu,size=320x180,fps=12,b-frames=2"
+            .parse()
+            .unwrap();
         let expected = MountSpec {
             codec: VideoCodec::H265,
             audio: AudioCodec::Pcmu,
@@ -184,22 +201,32 @@ mod tests {
         };
         assert_eq!(spec, expected);
         let spec: MountSpec = "file:a/b.mp4,audio=none".parse().unwrap();
-        assert_eq!((spec.source, spec.audio), (Source::File("a/b.mp4".into()), AudioCodec::None));
+        assert_eq!(
+            (spec.source, spec.audio),
+            (Source::File("a/b.mp4".into()), AudioCodec::None)
+        );
     }
 
     #[test]
     fn refusal_names_option_and_what_is_allowed() {
         let error = "proof,codec=vp8".parse::<MountSpec>().unwrap_err();
         assert_eq!(error.to_string(), "codec: \"vp8\" is not valid: h264 or h265");
-        for text in ["", "file:", "webcam", "proof,fps=0", "proof,size=641x360", "proof,fps", "proof,zoom=2"] {
+        for text in [
+            "",
+            "file:",
+            "webcam",
+            "proof,fps=0",
+            "proof,size=641x360",
+            "proof,fps",
+            "proof,zoom=2",
+        ] {
             assert!(text.parse::<MountSpec>().is_err(), "{text:?}");
         }
     }
 
     #[test]
     fn json_leaves_out_what_is_default() {
-        let spec: MountSpec =
-            serde_json::from_str(r#"{"source":{"file":"a.mp4"},"audio":"none"}"#).unwrap();
+        let spec: MountSpec = serde_json::from_str(r#"{"source":{"file":"a.mp4"},"audio":"none"}"#).unwrap();
         assert_eq!(spec.source, Source::File("a.mp4".into()));
         assert!(serde_json::from_str::<MountSpec>(r#"{"b_frames":2}"#).is_err());
     }

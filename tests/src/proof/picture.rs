@@ -51,8 +51,14 @@ pub fn draw(width: usize, height: usize, mark: Mark, has_flash: bool) -> Vec<u8>
 pub fn read(luma: &[u8], width: usize, height: usize) -> (Option<Mark>, bool) {
     let is_white = |column: usize, row: usize| {
         // The middle half of a cell, so that blur at its edges does not matter.
-        let (left, right) = ((4 * column + 1) * width / 4 / COLUMNS, (4 * column + 3) * width / 4 / COLUMNS);
-        let (top, bottom) = ((4 * row + 1) * height / 4 / ROWS, (4 * row + 3) * height / 4 / ROWS);
+        let (left, right) = (
+            (4 * column + 1) * width / 4 / COLUMNS,
+            (4 * column + 3) * width / 4 / COLUMNS,
+        );
+        let (top, bottom) = (
+            (4 * row + 1) * height / 4 / ROWS,
+            (4 * row + 3) * height / 4 / ROWS,
+        );
         let (mut sum, mut count) = (0u32, 0u32);
         for y in top..bottom.max(top + 1) {
             for value in &luma[y * width + left..y * width + right.max(left + 1)] {
@@ -62,7 +68,9 @@ pub fn read(luma: &[u8], width: usize, height: usize) -> (Option<Mark>, bool) {
         }
         sum > count * MIDDLE
     };
-    let bits = (0..128).fold(0u128, |bits, i| bits << 1 | u128::from(is_white(i % COLUMNS, i / COLUMNS)));
+    let bits = (0..128).fold(0u128, |bits, i| {
+        bits << 1 | u128::from(is_white(i % COLUMNS, i / COLUMNS))
+    });
     let white_cells = (0..COLUMNS).filter(|c| is_white(*c, FIRST_FLASH_ROW + 1)).count();
     (decode(bits), white_cells > COLUMNS / 2)
 }
@@ -74,7 +82,10 @@ fn encode(mark: Mark) -> u128 {
 
 fn decode(bits: u128) -> Option<Mark> {
     let body = bits >> 24 & ((1 << 96) - 1);
-    let mark = Mark { number: (body >> 64) as u32, wall: WallTime(body as u64 as i64) };
+    let mark = Mark {
+        number: (body >> 64) as u32,
+        wall: WallTime(body as u64 as i64),
+    };
     (encode(mark) == bits).then_some(mark)
 }
 
@@ -90,15 +101,26 @@ fn crc(body: u128) -> u16 {
 mod tests {
     use super::*;
 
-    const MARK: Mark = Mark { number: 4_000_000_123, wall: WallTime(1_795_424_591_040_000) };
+    const MARK: Mark = Mark {
+        number: 4_000_000_123,
+        wall: WallTime(1_795_424_591_040_000),
+    };
 
     #[test]
     fn reads_what_was_drawn_at_any_size() {
         for (width, height) in [(640, 360), (320, 180), (1280, 720), (352, 288)] {
             let picture = draw(width, height, MARK, true);
-            assert_eq!(read(&picture, width, height), (Some(MARK), true), "{width}x{height}");
+            assert_eq!(
+                read(&picture, width, height),
+                (Some(MARK), true),
+                "{width}x{height}"
+            );
             let picture = draw(width, height, MARK, false);
-            assert_eq!(read(&picture, width, height), (Some(MARK), false), "{width}x{height}");
+            assert_eq!(
+                read(&picture, width, height),
+                (Some(MARK), false),
+                "{width}x{height}"
+            );
         }
     }
 

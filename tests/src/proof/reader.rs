@@ -94,26 +94,42 @@ pub fn read_proof<S: AsRef<OsStr>>(inputs: &[S]) -> Result<ProofReading, ReadErr
 impl ProofReading {
     /// The numbers of all readable frames in order.
     pub fn numbers(&self) -> Vec<u32> {
-        self.frames.iter().filter_map(|f| f.mark).map(|m| m.number).collect()
+        self.frames
+            .iter()
+            .filter_map(|f| f.mark)
+            .map(|m| m.number)
+            .collect()
     }
 
     /// Places where the number does not grow by one, as (before, after); frames without mark are skipped over and
     /// so show up here too.
     pub fn breaks(&self) -> Vec<(u32, u32)> {
         let numbers = self.numbers();
-        numbers.windows(2).filter(|w| w[1] != w[0].wrapping_add(1)).map(|w| (w[0], w[1])).collect()
+        numbers
+            .windows(2)
+            .filter(|w| w[1] != w[0].wrapping_add(1))
+            .map(|w| (w[0], w[1]))
+            .collect()
     }
 
     /// The first frame of each flash whose start was seen, i.e. with a frame without flash before it.
     pub fn flashes(&self) -> Vec<ProofFrame> {
-        self.frames.windows(2).filter(|w| !w[0].has_flash && w[1].has_flash).map(|w| w[1]).collect()
+        self.frames
+            .windows(2)
+            .filter(|w| !w[0].has_flash && w[1].has_flash)
+            .map(|w| w[1])
+            .collect()
     }
 
     /// For each beep that has a flash within half a second: how much later the sound is, in microseconds.
     pub fn sound_behind_picture_us(&self) -> Vec<i64> {
         let flashes = self.flashes();
         let nearest = |beep: &i64| {
-            flashes.iter().map(|f| beep - f.pts_us).min_by_key(|d| d.abs()).filter(|d| d.abs() < 500_000)
+            flashes
+                .iter()
+                .map(|f| beep - f.pts_us)
+                .min_by_key(|d| d.abs())
+                .filter(|d| d.abs() < 500_000)
         };
         self.beeps_us.iter().filter_map(nearest).collect()
     }
@@ -123,7 +139,18 @@ fn read_frames(input: &OsStr) -> Result<Vec<ProofFrame>, ReadError> {
     let filter = format!("scale={WIDTH}:{HEIGHT}:flags=area,settb=1/1000000,showinfo");
     let (pictures, log) = decode(
         input,
-        &["-map", "0:v:0?", "-vf", &filter, "-fps_mode", "passthrough", "-f", "rawvideo", "-pix_fmt", "gray"],
+        &[
+            "-map",
+            "0:v:0?",
+            "-vf",
+            &filter,
+            "-fps_mode",
+            "passthrough",
+            "-f",
+            "rawvideo",
+            "-pix_fmt",
+            "gray",
+        ],
         |pipe| {
             let mut marks = Vec::new();
             let mut luma = vec![0; WIDTH * HEIGHT];
@@ -133,7 +160,10 @@ fn read_frames(input: &OsStr) -> Result<Vec<ProofFrame>, ReadError> {
             marks
         },
     )?;
-    let times: Vec<i64> = log.iter().filter_map(|line| field(line, "] n:", " pts:")).collect();
+    let times: Vec<i64> = log
+        .iter()
+        .filter_map(|line| field(line, "] n:", " pts:"))
+        .collect();
     if times.len() != pictures.len() {
         return Err(ReadError::Unpaired {
             input: input.to_string_lossy().into_owned(),
@@ -141,7 +171,11 @@ fn read_frames(input: &OsStr) -> Result<Vec<ProofFrame>, ReadError> {
             times: times.len(),
         });
     }
-    let frame = |(pts_us, (mark, has_flash))| ProofFrame { pts_us, mark, has_flash };
+    let frame = |(pts_us, (mark, has_flash))| ProofFrame {
+        pts_us,
+        mark,
+        has_flash,
+    };
     Ok(times.into_iter().zip(pictures).map(frame).collect())
 }
 
@@ -150,7 +184,9 @@ fn read_sound(input: &OsStr) -> Result<Vec<Stretch>, ReadError> {
     let filter = format!("aresample={RATE_HZ},asettb=1/{RATE_HZ},ashowinfo");
     let (bytes, log) = decode(
         input,
-        &["-map", "0:a:0?", "-af", &filter, "-f", "s16le", "-ac", "1", "-ar", &rate],
+        &[
+            "-map", "0:a:0?", "-af", &filter, "-f", "s16le", "-ac", "1", "-ar", &rate,
+        ],
         |pipe| {
             let mut bytes = Vec::new();
             // A broken pipe shows as a failed command.
@@ -158,20 +194,26 @@ fn read_sound(input: &OsStr) -> Result<Vec<Stretch>, ReadError> {
             bytes
         },
     )?;
-    let mut samples =
-        bytes.chunks_exact(2).map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0);
+    let mut samples = bytes
+        .chunks_exact(2)
+        .map(|b| f32::from(i16::from_le_bytes([b[0], b[1]])) / 32768.0);
     let mut stretches: Vec<Stretch> = Vec::new();
     for line in &log {
-        let (Some(pts), Some(count)) =
-            (field::<i64>(line, "] n:", " pts:"), field::<usize>(line, "] n:", " nb_samples:"))
-        else {
+        let (Some(pts), Some(count)) = (
+            field::<i64>(line, "] n:", " pts:"),
+            field::<usize>(line, "] n:", " nb_samples:"),
+        ) else {
             continue;
         };
         let start_us = pts * 1_000_000 / i64::from(RATE_HZ);
         let block = samples.by_ref().take(count);
         match stretches.last_mut() {
             Some(last) if (start_us - last.end_us()).abs() <= CONTIGUOUS_US => last.samples.extend(block),
-            _ => stretches.push(Stretch { start_us, rate_hz: RATE_HZ, samples: block.collect() }),
+            _ => stretches.push(Stretch {
+                start_us,
+                rate_hz: RATE_HZ,
+                samples: block.collect(),
+            }),
         }
     }
     Ok(stretches)
@@ -192,20 +234,33 @@ fn decode<T>(
         .stdout(Stdio::piped())
         .stderr(Stdio::piped())
         .spawn()
-        .map_err(|source| ReadError::Run { input: name(), source })?;
+        .map_err(|source| ReadError::Run {
+            input: name(),
+            source,
+        })?;
     let stderr = child.stderr.take().expect("stderr is piped");
     let mut stdout = child.stdout.take().expect("stdout is piped");
     let log = std::thread::spawn(move || {
-        BufReader::new(stderr).split(b'\n').map_while(Result::ok).map(|l| String::from_utf8_lossy(&l).into_owned()).collect::<Vec<_>>()
+        BufReader::new(stderr)
+            .split(b'\n')
+            .map_while(Result::ok)
+            .map(|l| String::from_utf8_lossy(&l).into_owned())
+            .collect::<Vec<_>>()
     });
     let result = read(&mut stdout);
     let log = log.join().expect("reading lines does not panic");
-    let status = child.wait().map_err(|source| ReadError::Run { input: name(), source })?;
+    let status = child.wait().map_err(|source| ReadError::Run {
+        input: name(),
+        source,
+    })?;
     // A file without the asked track is no fault: it holds nothing of that kind.
     let lacks_track = log.iter().any(|l| l.contains("does not contain any stream"));
     if !status.success() && !lacks_track {
         let tail = log[log.len().saturating_sub(5)..].join(" | ");
-        return Err(ReadError::Failed { input: name(), log: tail });
+        return Err(ReadError::Failed {
+            input: name(),
+            log: tail,
+        });
     }
     Ok((result, log))
 }
@@ -214,6 +269,109 @@ fn decode<T>(
 fn field<T: std::str::FromStr>(line: &str, marker: &str, key: &str) -> Option<T> {
     let after = &line[line.find(marker)?..];
     let text = after[after.find(key)? + key.len()..].trim_start();
-    let end = text.find(|c: char| !c.is_ascii_digit() && c != '-').unwrap_or(text.len());
+    let end = text
+        .find(|c: char| !c.is_ascii_digit() && c != '-')
+        .unwrap_or(text.len());
     text[..end].parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use archive::time::WallTime;
+    use std::path::Path;
+
+    const FPS: i64 = 25;
+    const START_S: i64 = 7;
+
+    /// Encodes `seconds` of the pattern into fragmented MP4 that starts at `START_S`, without the frames in `left_out`.
+    fn encode(dir: &Path, seconds: i64, left_out: std::ops::Range<i64>) -> std::path::PathBuf {
+        let (video, audio, file) = (dir.join("v.yuv"), dir.join("a.pcm"), dir.join("proof.mp4"));
+        let frames = (0..seconds * FPS).filter(|n| !left_out.contains(n));
+        let pictures: Vec<u8> = frames
+            .flat_map(|n| {
+                let mark = Mark {
+                    number: n as u32,
+                    wall: WallTime(n * 1_000_000 / FPS),
+                };
+                picture::draw(640, 360, mark, mark.wall.0.rem_euclid(1_000_000) < 80_000)
+            })
+            .collect();
+        std::fs::write(&video, pictures).unwrap();
+        let samples = (0..seconds as u64 * 48_000).flat_map(|i| sound::sample(i, 48_000).to_le_bytes());
+        std::fs::write(&audio, samples.collect::<Vec<u8>>()).unwrap();
+        let status = Command::new("ffmpeg")
+            .args([
+                "-loglevel",
+                "error",
+                "-f",
+                "rawvideo",
+                "-pix_fmt",
+                "yuv420p",
+                "-s",
+                "640x360",
+                "-r",
+                "25",
+                "-i",
+            ])
+            .arg(video)
+            .args(["-f", "s16le", "-ar", "48000", "-ac", "1", "-i"])
+            .arg(audio)
+            .args([
+                "-c:v",
+                "libx264",
+                "-preset",
+                "ultrafast",
+                "-b:v",
+                "500k",
+                "-c:a",
+                "aac",
+                "-b:a",
+                "64k",
+            ])
+            .args([
+                "-output_ts_offset",
+                &START_S.to_string(),
+                "-movflags",
+                "+frag_keyframe+empty_moov+delay_moov",
+            ])
+            .arg(&file)
+            .status()
+            .unwrap();
+        assert!(status.success());
+        file
+    }
+
+    #[test]
+    fn reads_back_every_frame_and_beep_after_encoding() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = encode(dir.path(), 4, 0..0);
+        let reading = read_proof(&[file]).unwrap();
+        assert_eq!(reading.numbers(), (0..4 * FPS as u32).collect::<Vec<_>>());
+        assert_eq!(reading.breaks(), []);
+        for frame in &reading.frames {
+            let mark = frame.mark.unwrap();
+            assert!(
+                (frame.pts_us - START_S * 1_000_000 - mark.wall.0).abs() <= 1_000,
+                "{frame:?}"
+            );
+        }
+        assert_eq!(reading.flashes().len(), 3);
+        let behind_us = reading.sound_behind_picture_us();
+        assert_eq!(behind_us.len(), 3);
+        assert!(behind_us.iter().all(|us| us.abs() <= 2_000), "{behind_us:?}");
+    }
+
+    #[test]
+    fn shows_where_frames_are_missing() {
+        let dir = tempfile::tempdir().unwrap();
+        let file = encode(dir.path(), 2, 30..33);
+        assert_eq!(read_proof(&[file]).unwrap().breaks(), [(29, 33)]);
+    }
+
+    #[test]
+    fn names_a_file_that_cannot_be_read() {
+        let error = read_proof(&["no-such-file.mp4"]).unwrap_err();
+        assert!(error.to_string().contains("no-such-file.mp4"), "{error}");
+    }
 }

@@ -48,7 +48,10 @@ pub fn beep_starts(stretch: &Stretch) -> Vec<i64> {
         return Vec::new();
     }
     let mut energy = Vec::with_capacity(stretch.samples.len() - window);
-    let mut sum: f64 = stretch.samples[..window].iter().map(|s| f64::from(*s).powi(2)).sum();
+    let mut sum: f64 = stretch.samples[..window]
+        .iter()
+        .map(|s| f64::from(*s).powi(2))
+        .sum();
     for i in window..stretch.samples.len() {
         energy.push(sum / window as f64);
         sum += f64::from(stretch.samples[i]).powi(2) - f64::from(stretch.samples[i - window]).powi(2);
@@ -81,32 +84,48 @@ mod tests {
     use super::*;
 
     fn pattern(rate_hz: u32, from: u64, count: u64) -> Vec<f32> {
-        (from..from + count).map(|i| f32::from(sample(i, rate_hz)) / 32768.0).collect()
+        (from..from + count)
+            .map(|i| f32::from(sample(i, rate_hz)) / 32768.0)
+            .collect()
     }
 
     #[test]
     fn finds_each_beep_within_two_milliseconds() {
         for rate_hz in [8_000, 48_000] {
             let from = u64::from(rate_hz) / 2;
-            let stretch =
-                Stretch { start_us: 7_500_000, rate_hz, samples: pattern(rate_hz, from, u64::from(rate_hz) * 4) };
+            let stretch = Stretch {
+                start_us: 7_500_000,
+                rate_hz,
+                samples: pattern(rate_hz, from, u64::from(rate_hz) * 4),
+            };
             let starts = beep_starts(&stretch);
             assert_eq!(starts.len(), 4);
             for (start, second) in starts.iter().zip(8..) {
-                assert!((start - second * 1_000_000).abs() <= 1_000, "{start} at {rate_hz} Hz");
+                assert!(
+                    (start - second * 1_000_000).abs() <= 1_000,
+                    "{start} at {rate_hz} Hz"
+                );
             }
         }
     }
 
     #[test]
     fn leaves_out_a_beep_that_was_on_before_the_stretch() {
-        let stretch = Stretch { start_us: 0, rate_hz: 48_000, samples: pattern(48_000, 2_400, 24_000) };
+        let stretch = Stretch {
+            start_us: 0,
+            rate_hz: 48_000,
+            samples: pattern(48_000, 2_400, 24_000),
+        };
         assert_eq!(beep_starts(&stretch), Vec::<i64>::new());
     }
 
     #[test]
     fn hears_nothing_in_silence() {
-        let stretch = Stretch { start_us: 0, rate_hz: 48_000, samples: vec![0.0; 96_000] };
+        let stretch = Stretch {
+            start_us: 0,
+            rate_hz: 48_000,
+            samples: vec![0.0; 96_000],
+        };
         assert_eq!(beep_starts(&stretch), Vec::<i64>::new());
     }
 }

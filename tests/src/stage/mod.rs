@@ -1,0 +1,9 @@
+//! The whole service on one machine, of the real programs: a centre, recorders and cameras, each in its own folder.
+
+mod cameras;
+mod centre;
+mod edge;
+
+pub use cameras::Cameras;
+pub use centre::Centre;
+pub use edge::{Edge, StreamSource};
