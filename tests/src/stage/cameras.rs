@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use crate::programs::{Program, free_port};
 
+/// To read its files and start its encoders may take a while on a busy machine.
+const READY_WITHIN: Duration = Duration::from_secs(120);
+
 /// Fake cameras, one a mount.
 #[derive(Debug)]
 pub struct Cameras {
@@ -34,7 +37,7 @@ impl Cameras {
             arguments.extend(["--mount".to_owned(), (*mount).to_owned()]);
         }
         let mut program = Program::start("fake-camera", &arguments, dir)?;
-        program.wait_for_line("Control: ", Duration::from_secs(30))?;
+        program.wait_for_line("Control: ", READY_WITHIN)?;
         Ok(Self {
             program,
             rtsp_port,
