@@ -133,7 +133,7 @@ fn collect(
         "audio/x-opus" | "audio/x-mulaw" | "audio/x-alaw" => (Track::Audio, "identity"),
         _ => return Ok(()),
     };
-    let bin = gst::parse::bin_from_description(&format!("{convert} ! appsink name=out sync=false"), true)
+    let bin = gst::parse::bin_from_description(&format!("{convert} ! appsink name=out sync=false async=false"), true)
         .map_err(|_| gst::glib::bool_error!("no element for {name}"))?;
     let sink = bin
         .by_name("out")
