@@ -189,7 +189,7 @@ pub async fn run(
         ),
         (None, _) => tracing::info!("no server is set up: this recorder works alone"),
     }
-    tasks.spawn(publish_live(taps, live_requests, live_ended));
+    tasks.spawn(publish_live(taps, live_requests, live_ended, shutdown.clone()));
     let sources = inputs::Inputs {
         index: index.clone(),
         clock: clock.clone(),
@@ -230,8 +230,9 @@ async fn publish_live(
     _taps: BTreeMap<StreamId, Arc<LiveTap>>,
     mut commands: mpsc::Receiver<uplink::LiveCommand>,
     ended: mpsc::Sender<uplink::LiveEnded>,
+    shutdown: CancellationToken,
 ) {
-    while let Some(command) = commands.recv().await {
+    while let Some(Some(command)) = shutdown.run_until_cancelled(commands.recv()).await {
         if let uplink::LiveCommand::Start { stream, .. } = command {
             let reason = "this recorder does not publish live".to_owned();
             // Full means that the centre does not listen.

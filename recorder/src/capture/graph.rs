@@ -110,6 +110,8 @@ fn rtsp_source(
         Transport::Udp => 300,
     };
     source.set_property("latency", latency_ms);
+    // Times as the camera numbers them, unsmoothed; anchors tie them to the wall clock (see `delay`).
+    source.set_property_from_str("buffer-mode", "none");
     source.set_property("tcp-timeout", 5_000_000u64);
     source.set_property("timeout", 5_000_000u64);
     source.set_property("udp-buffer-size", 4 * 1024 * 1024i32);
@@ -263,6 +265,9 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &Arc<Mux>) -> Result<()
                 gst::PadProbeReturn::Ok
             },
         );
+    }
+    if kind == TrackKind::Video {
+        mux.flow.delay.watch(pad, pipeline);
     }
     let elements: Vec<gst::Element> = chain.iter().map(|name| make(name)).collect::<Result<_, _>>()?;
     pipeline.add_many(&elements)?;

@@ -4,6 +4,7 @@
 //! segment and fragments as bytes until it ends with a cause. Nothing here waits for a disk,
 //! a database or a viewer.
 
+mod delay;
 mod graph;
 mod live_audio;
 mod mux;

@@ -8,6 +8,7 @@ use archive::time::Clock;
 use gst::prelude::*;
 use tokio::sync::mpsc;
 
+use super::delay::Delay;
 use super::{CaptureError, Health, LiveTap};
 
 /// A fragment is cut at least this often, so that a crash loses no more.
@@ -41,6 +42,8 @@ pub(super) struct Flow {
     pub audio_source_us: AtomicI64,
     /// The camera answered and told its tracks.
     pub is_established: AtomicBool,
+    /// How late pictures arrive.
+    pub delay: Delay,
     first_keyframe_ns: AtomicU64,
     last_split_ns: AtomicU64,
     ends: mpsc::Sender<(GapCause, String)>,
@@ -62,6 +65,7 @@ impl Flow {
             audio_us: AtomicI64::new(0),
             audio_source_us: AtomicI64::new(0),
             is_established: AtomicBool::new(false),
+            delay: Delay::default(),
             first_keyframe_ns: AtomicU64::new(NONE_NS),
             last_split_ns: AtomicU64::new(NONE_NS),
         }
@@ -207,7 +211,7 @@ impl Mux {
     }
 }
 
-fn running_time(pad: &gst::Pad, buffer: &gst::Buffer) -> Option<gst::ClockTime> {
+pub(super) fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gst::ClockTime> {
     let segment = pad.sticky_event::<gst::event::Segment>(0)?;
     segment
         .segment()

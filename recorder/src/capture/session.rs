@@ -28,6 +28,10 @@ const SOUND_RETRY_US: i64 = 60_000_000;
 const ANCHOR_US: i64 = 10_000_000;
 /// The wall clock moved so much against the monotonic one between two looks: it was set.
 const STEP_US: i64 = 500_000;
+/// Over so long the smallest delay of the pictures is taken to find jumps.
+const DELAY_WINDOW_US: i64 = 2_000_000;
+/// Pictures that come so much earlier than they may: a jump. Later by ten times as much: a jump back.
+const CAMERA_STEP_MS: i64 = 300;
 
 /// How a session ended.
 #[derive(Debug)]
@@ -133,6 +137,7 @@ struct Watch<'a> {
     sound_given_up_us: Option<i64>,
     /// Wall minus monotonic time at the last look.
     offset_us: i64,
+    delay_checked_us: i64,
 }
 
 async fn watch(
@@ -157,6 +162,7 @@ async fn watch(
         anchored_us: now,
         sound_given_up_us: None,
         offset_us: context.clock.wall().0 - now,
+        delay_checked_us: now,
     };
     loop {
         tokio::select! {
@@ -221,7 +227,30 @@ impl Watch<'_> {
                 format!("the camera sent no picture for {age_s} s"),
             ));
         }
+        if let Some(end) = self.check_camera_clock(now) {
+            return Some(end);
+        }
         self.anchor(now)
+    }
+
+    /// Pictures that come before their own time, or ever later, mean that the camera set its clock.
+    fn check_camera_clock(&mut self, now: i64) -> Option<(GapCause, String)> {
+        if now - self.delay_checked_us < DELAY_WINDOW_US {
+            return None;
+        }
+        self.delay_checked_us = now;
+        let recent_ns = self.flow.delay.take_recent_ns()?;
+        let current = self.graph.sink.current()?;
+        if now - self.flow.first_video_us.load(Relaxed) < 2 * DELAY_WINDOW_US {
+            return None;
+        }
+        let change_ms = (recent_ns - current.delay_ns) / 1_000_000;
+        (change_ms < -CAMERA_STEP_MS || change_ms > 10 * CAMERA_STEP_MS).then(|| {
+            (
+                GapCause::TracksChanged,
+                format!("the camera's clock jumped by {:+.1} s", -change_ms as f64 / 1e3),
+            )
+        })
     }
 
     fn without_picture(&self, now: i64) -> Option<(GapCause, String)> {
@@ -269,12 +298,16 @@ impl Watch<'_> {
     }
 
     fn anchor(&mut self, now: i64) -> Option<(GapCause, String)> {
-        if now - self.anchored_us < ANCHOR_US {
+        // The first anchor belongs to the start of the run, which is told a little after the first picture.
+        let is_fresh = now - self.flow.first_video_us.load(Relaxed) < 2 * DELAY_WINDOW_US;
+        if now - self.anchored_us < ANCHOR_US || is_fresh {
             return None;
         }
         self.anchored_us = now;
         let current = self.graph.sink.current()?;
-        let anchor = current.anchor(&self.graph.pipeline, &*self.context.clock)?;
+        let delay_ns = self.flow.delay.take_for_anchor_ns().unwrap_or(current.delay_ns);
+        self.graph.sink.note_delay(delay_ns);
+        let anchor = current.anchor(&self.graph.pipeline, &*self.context.clock, delay_ns)?;
         let captured = Captured {
             stream: self.context.stream.clone(),
             event: CaptureEvent::Anchored {

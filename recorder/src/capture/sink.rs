@@ -1,5 +1,6 @@
 //! The end of the pipeline: buffer lists of the muxer become init segment and fragments.
 
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use archive::gap::GapCause;
@@ -13,6 +14,9 @@ use super::mux::Flow;
 use super::{CaptureEvent, Captured};
 use crate::clock::clock_state;
 
+/// Cameras send what they had waiting in a burst; after so long the smallest delay is a true one.
+const MEASURE_US: i64 = 1_500_000;
+
 /// isofmp4mux puts its output this far from zero.
 const SEGMENT_OFFSET: gst::ClockTime = gst::ClockTime::from_seconds(3600 * 1000);
 
@@ -22,6 +26,14 @@ pub(super) struct CurrentRun {
     pub run: RunId,
     /// Running time of the pipeline at media time 0.
     origin: gst::ClockTime,
+    /// The delay that the last anchor took, in nanoseconds.
+    pub delay_ns: i64,
+}
+
+/// A run that has begun but is not told of yet, because its first anchor is still being measured.
+struct Opening {
+    init: Bytes,
+    fragments: Vec<Bytes>,
 }
 
 /// Takes what the muxer gives and hands it on.
@@ -38,6 +50,8 @@ struct Receiver {
     flow: Arc<Flow>,
     pipeline: gst::glib::WeakRef<gst::Pipeline>,
     current: Arc<Mutex<Option<CurrentRun>>>,
+    /// Lock order: this before `current`.
+    opening: Mutex<Option<Opening>>,
 }
 
 impl Sink {
@@ -56,21 +70,35 @@ impl Sink {
             flow,
             pipeline: pipeline.downgrade(),
             current: current.clone(),
+            opening: Mutex::new(None),
         };
-        let at_end = drained.clone();
+        let receiver = Arc::new(receiver);
+        let at_end = (drained.clone(), receiver.clone());
         element.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| {
                     let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
                     receiver.take(&sample)
                 })
-                .eos(move |_| at_end.notify_one())
+                .eos(move |_| {
+                    let (drained, receiver) = &at_end;
+                    // An error ended the session already.
+                    let _ = receiver.announce();
+                    drained.notify_one();
+                })
                 .build(),
         );
         Self {
             element,
             drained,
             current,
+        }
+    }
+
+    /// Remembers the delay that an anchor took.
+    pub fn note_delay(&self, delay_ns: i64) {
+        if let Some(current) = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            current.delay_ns = delay_ns;
         }
     }
 
@@ -84,11 +112,12 @@ impl Sink {
 }
 
 impl CurrentRun {
-    /// Looks at both clocks at once.
-    pub fn anchor(&self, pipeline: &gst::Pipeline, clock: &dyn Clock) -> Option<Anchor> {
+    /// Looks at both clocks at once: pictures arrive `delay_ns` after their own time.
+    pub fn anchor(&self, pipeline: &gst::Pipeline, clock: &dyn Clock, delay_ns: i64) -> Option<Anchor> {
         let running = pipeline.current_running_time()?;
         let wall = clock.wall();
-        let media_ns = i128::from(running.nseconds()) - i128::from(self.origin.nseconds());
+        let media_ns =
+            i128::from(running.nseconds()) - i128::from(delay_ns) - i128::from(self.origin.nseconds());
         Some(Anchor {
             media: MediaTime(i64::try_from(media_ns / 1000).unwrap_or(i64::MAX)),
             wall,
@@ -115,36 +144,79 @@ impl Receiver {
         if let Some((init, pts)) = init {
             self.begin(init, pts)?;
         }
-        let run = self
-            .current
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .as_ref()
-            .map(|c| c.run.clone());
-        match run {
-            Some(run) if !bytes.is_empty() => self.send(CaptureEvent::Fragment { run, bytes }),
-            _ => Ok(gst::FlowSuccess::Ok),
+        if bytes.is_empty() {
+            return Ok(gst::FlowSuccess::Ok);
         }
+        {
+            let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
+            if let Some(opening) = opening.as_mut() {
+                opening.fragments.push(bytes);
+                let since_us = self.flow.clock.monotonic_us() - self.flow.first_video_us.load(Relaxed);
+                if since_us < MEASURE_US {
+                    return Ok(gst::FlowSuccess::Ok);
+                }
+            } else {
+                drop(opening);
+                return match self.run() {
+                    Some(run) => self.send(CaptureEvent::Fragment { run, bytes }),
+                    None => Ok(gst::FlowSuccess::Ok),
+                };
+            }
+        }
+        self.announce()
+    }
+
+    fn run(&self) -> Option<RunId> {
+        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+        current.as_ref().map(|c| c.run.clone())
     }
 
     fn begin(&self, init: Bytes, pts: Option<gst::ClockTime>) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.is_some() {
             self.flow.end(GapCause::TracksChanged, "the muxer began a new file");
             return Err(gst::FlowError::Eos);
         }
-        let started = CurrentRun {
+        *current = Some(CurrentRun {
             run: RunId::from_uuid(uuid::Uuid::now_v7()),
             origin: pts.unwrap_or_default().saturating_sub(SEGMENT_OFFSET),
+            delay_ns: 0,
+        });
+        *opening = Some(Opening {
+            init,
+            fragments: Vec::new(),
+        });
+        Ok(gst::FlowSuccess::Ok)
+    }
+
+    /// Tells of the run and its first fragments, if that has not been done.
+    fn announce(&self) -> Result<gst::FlowSuccess, gst::FlowError> {
+        let opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let Some(opening) = opening else {
+            return Ok(gst::FlowSuccess::Ok);
         };
         let pipeline = self.pipeline.upgrade().ok_or(gst::FlowError::Flushing)?;
-        let anchor = started
-            .anchor(&pipeline, &*self.flow.clock)
-            .ok_or(gst::FlowError::Flushing)?;
-        let run = started.run.clone();
-        *current = Some(started);
-        drop(current);
-        self.send(CaptureEvent::RunStarted { run, init, anchor })
+        let (run, anchor) = {
+            let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
+            let current = current.as_mut().ok_or(gst::FlowError::Error)?;
+            current.delay_ns = self.flow.delay.take_for_anchor_ns().unwrap_or(0);
+            let anchor = current
+                .anchor(&pipeline, &*self.flow.clock, current.delay_ns)
+                .ok_or(gst::FlowError::Flushing)?;
+            (current.run.clone(), anchor)
+        };
+        let init = opening.init;
+        self.send(CaptureEvent::RunStarted {
+            run: run.clone(),
+            init,
+            anchor,
+        })?;
+        for bytes in opening.fragments {
+            let run = run.clone();
+            self.send(CaptureEvent::Fragment { run, bytes })?;
+        }
+        Ok(gst::FlowSuccess::Ok)
     }
 
     fn send(&self, event: CaptureEvent) -> Result<gst::FlowSuccess, gst::FlowError> {
