@@ -110,7 +110,10 @@ pub fn cookie(headers: &HeaderMap) -> Option<&str> {
 }
 
 /// Refuses calls that another site's page makes a browser send along with our cookie.
-fn check_origin(headers: &HeaderMap, public_url: &str) -> Answer<()> {
+///
+/// # Errors
+/// [`Problem`] 403.
+pub fn check_origin(headers: &HeaderMap, public_url: &str) -> Answer<()> {
     let text = |name: &str| headers.get(name).and_then(|value| value.to_str().ok());
     let is_ours = match (text("sec-fetch-site"), text("origin")) {
         (Some(site), _) => matches!(site, "same-origin" | "none"),
@@ -128,6 +131,23 @@ fn check_origin(headers: &HeaderMap, public_url: &str) -> Answer<()> {
             "the call came from another site's page",
         )
     })
+}
+
+/// A call that no other site's page made; programs that send neither header may call.
+#[derive(Debug, Clone, Copy)]
+pub struct NotFromElsewhere;
+
+impl FromRequestParts<Arc<Centre>> for NotFromElsewhere {
+    type Rejection = Problem;
+
+    async fn from_request_parts(parts: &mut Parts, centre: &Arc<Centre>) -> Answer<Self> {
+        let is_browser =
+            parts.headers.contains_key("sec-fetch-site") || parts.headers.contains_key(header::ORIGIN);
+        if is_browser {
+            check_origin(&parts.headers, &centre.settings.public_url)?;
+        }
+        Ok(Self)
+    }
 }
 
 fn bearer(headers: &HeaderMap) -> Option<&str> {

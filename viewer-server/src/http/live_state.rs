@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::sync::Arc;
 use std::time::Duration;
 
+use archive::time::DurationUs;
 use axum::extract::State;
 use axum::response::sse::{Event, KeepAlive, Sse};
 use futures::Stream;
@@ -19,6 +20,8 @@ use crate::db::DbError;
 use crate::supervision::CounterState;
 
 const KEEP_ALIVE: Duration = Duration::from_secs(15);
+/// The session is looked up again this often.
+const SESSION_EVERY_US: DurationUs = 15_000_000;
 
 #[derive(Serialize)]
 struct Snapshot {
@@ -35,8 +38,10 @@ pub async fn live_state(
     if !person.may(Action::SeeInteractions) {
         return Err(Problem::forbidden());
     }
+    // Subscribed before the snapshot is taken, so that no change falls between.
+    let mut changes = centre.supervision.watch();
     let first = snapshot(&centre, &person).await?;
-    let (_, mut changes) = centre.supervision.watch();
+    let mut looked_after = centre.now();
     let stream = async_stream::stream! {
         yield Ok(first);
         loop {
@@ -58,8 +63,11 @@ pub async fn live_state(
                 Err(RecvError::Closed) => return,
             }
             // A session that was ended sees nothing more.
-            if !is_signed_in(&centre, &person).await.unwrap_or(true) {
-                return;
+            if centre.now() - looked_after >= SESSION_EVERY_US {
+                looked_after = centre.now();
+                if !is_signed_in(&centre, &person).await.unwrap_or(true) {
+                    return;
+                }
             }
         }
     };

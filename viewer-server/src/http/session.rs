@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use std::net::SocketAddr;
 use utoipa::ToSchema;
 
-use super::auth::{self, COOKIE, Person};
+use super::auth::{self, COOKIE, NotFromElsewhere, Person};
 use super::error::{Answer, Problem};
 use super::extract::Json;
 use crate::access::{self, Action};
@@ -31,6 +31,7 @@ pub struct SignIn {
 pub async fn sign_in(
     State(centre): State<Arc<Centre>>,
     address: Option<axum::Extension<ConnectInfo<SocketAddr>>>,
+    _from: NotFromElsewhere,
     Json(SignIn { username, password }): Json<SignIn>,
 ) -> Answer<Response> {
     let now = centre.now();
@@ -77,6 +78,7 @@ fn set_cookie(centre: &Centre, secret: &str, max_age_s: i64) -> String {
     responses((status = 204, description = "Signed out, or was not signed in")))]
 pub async fn sign_out(State(centre): State<Arc<Centre>>, headers: HeaderMap) -> Answer<Response> {
     if let Some(secret) = auth::cookie(&headers) {
+        auth::check_origin(&headers, &centre.settings.public_url)?;
         centre.db.close_session(&access::secret_hash(secret)).await?;
     }
     Ok((

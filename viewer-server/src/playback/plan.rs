@@ -82,10 +82,10 @@ pub fn plan(segments: &[SegmentRow], window: Window) -> Result<Vec<Piece>, Index
                 start,
                 end: piece.end(),
             };
-            let is_shown = |span: &archive::timeline::Span| {
-                span.run == *run && span.window().overlap(shown).duration_us() > 0
-            };
-            if spans.iter().any(is_shown) {
+            // Spans ascend and never overlap, so those that reach into the piece stand together.
+            let first = spans.partition_point(|span| span.end <= shown.start);
+            let mut reaching = spans[first..].iter().take_while(|span| span.start < shown.end);
+            if reaching.any(|span| span.run == *run) {
                 pieces.push(piece);
             }
         }

@@ -47,10 +47,9 @@ impl Supervision {
         self.poked.notify_one();
     }
 
-    /// All states, by counter, and the changes from here on.
-    pub fn watch(&self) -> (Vec<Arc<CounterState>>, broadcast::Receiver<Arc<CounterState>>) {
-        let receiver = self.changes.subscribe();
-        (self.snapshot(), receiver)
+    /// The changes from here on.
+    pub fn watch(&self) -> broadcast::Receiver<Arc<CounterState>> {
+        self.changes.subscribe()
     }
 
     /// All states, by counter.

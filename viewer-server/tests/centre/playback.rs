@@ -1,0 +1,137 @@
+//! Playlists over gaps, bytes by range, and late anchors.
+
+use archive::gap::{Gap, GapCause};
+use archive::time::{Anchor, ClockState, MediaTime};
+use archive::uplink::Fact;
+use axum::body::Body;
+use axum::http::{Request, StatusCode, header};
+use viewer_server::access::Role;
+
+use crate::edge::{segment, start_run, upload_whole};
+use crate::stage::{MORNING, SECOND, STREAM, Stage};
+
+crate::on_each_database!(
+    a_playlist_breaks_at_a_gap_and_the_timeline_says_why,
+    serves_bytes_by_range,
+    a_later_anchor_moves_what_is_stored,
+);
+
+async fn a_playlist_breaks_at_a_gap_and_the_timeline_says_why(stage: &Stage) {
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let first = start_run(stage, &mut recorder, 0).await;
+    upload_whole(stage, &recorder, &segment(&first, 1, 0)).await;
+    upload_whole(stage, &recorder, &segment(&first, 2, 4)).await;
+    let second = start_run(stage, &mut recorder, 60).await;
+    upload_whole(stage, &recorder, &segment(&second, 3, 0)).await;
+    let gap = Gap {
+        gap_id: uuid::Uuid::now_v7(),
+        stream: STREAM.parse().unwrap(),
+        start: MORNING + 8 * SECOND,
+        end: Some(MORNING + 60 * SECOND),
+        cause: GapCause::CameraOffline,
+        detail: "connection refused".into(),
+    };
+    recorder.facts(vec![Fact::GapSeen { gap }]).await;
+    stage.advance(3600 * SECOND);
+    let cookie = stage.sign_in("lan", Role::Leader, "ha-noi").await;
+    let path = format!(
+        "/api/v1/streams/{STREAM}/playlist.m3u8?from={}&to={}",
+        MORNING + 3 * SECOND,
+        MORNING + 61 * SECOND
+    );
+    let playlist = stage.get(&cookie, &path).await;
+    assert_eq!(
+        playlist.header("content-type"),
+        Some("application/vnd.apple.mpegurl")
+    );
+    let text = playlist.text().replace(recorder.id.as_str(), "REC");
+    let media = |sequence| format!("/api/v1/segments/REC.{STREAM}.{sequence}/media.mp4");
+    let (one, two, three) = (media(1), media(2), media(3));
+    let expected = format!(
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
+         #EXT-X-INDEPENDENT-SEGMENTS\n\
+         #EXT-X-MAP:URI=\"{one}\",BYTERANGE=\"100@0\"\n\
+         #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:00:02.000Z\n#EXTINF:2.000000,\n#EXT-X-BYTERANGE:1000@1100\n{one}\n\
+         #EXT-X-MAP:URI=\"{two}\",BYTERANGE=\"100@0\"\n\
+         #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:00:04.000Z\n#EXTINF:2.000000,\n#EXT-X-BYTERANGE:1000@100\n{two}\n\
+         #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:00:06.000Z\n#EXTINF:2.000000,\n#EXT-X-BYTERANGE:1000@1100\n{two}\n\
+         #EXT-X-DISCONTINUITY\n\
+         #EXT-X-MAP:URI=\"{three}\",BYTERANGE=\"100@0\"\n\
+         #EXT-X-PROGRAM-DATE-TIME:2026-11-23T01:01:00.000Z\n#EXTINF:2.000000,\n#EXT-X-BYTERANGE:1000@100\n{three}\n\
+         #EXT-X-ENDLIST\n"
+    );
+    assert_eq!(text, expected);
+    let path = format!(
+        "/api/v1/counters/ba-dinh-q01/timeline?from={MORNING}&to={}",
+        MORNING + 64 * SECOND
+    );
+    let timeline = stage.get(&cookie, &path).await.json();
+    let stream = &timeline["streams"][0];
+    let spans = stream["spans"].as_array().unwrap();
+    assert_eq!(spans.len(), 2, "{stream}");
+    assert_eq!(spans[0]["end"], "2026-11-23T01:00:08.000000Z");
+    assert_eq!(stream["gaps"].as_array().unwrap().len(), 1, "{stream}");
+    assert_eq!(stream["gaps"][0]["cause"], "camera_offline");
+    assert_eq!(stream["gaps"][0]["detail"], "connection refused");
+}
+
+async fn serves_bytes_by_range(stage: &Stage) {
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let run = start_run(stage, &mut recorder, 0).await;
+    let (manifest, bytes) = segment(&run, 1, 0);
+    upload_whole(stage, &recorder, &(manifest.clone(), bytes.clone())).await;
+    let cookie = stage.sign_in("lan", Role::Leader, "ha-noi").await;
+    let path = format!("/api/v1/segments/{}.{STREAM}.1/media.mp4", recorder.id);
+    let whole = stage.get(&cookie, &path).await;
+    assert_eq!((whole.status, &whole.bytes[..]), (StatusCode::OK, &bytes[..]));
+    let tag = whole.header("etag").unwrap().to_owned();
+    assert_eq!(tag, format!("\"{}\"", manifest.sha256));
+    let ask = |name, value: &str| {
+        let request = Request::get(&path)
+            .header(header::COOKIE, &cookie)
+            .header(name, value);
+        stage.send(request.body(Body::empty()).unwrap())
+    };
+    let part = ask(header::RANGE, "bytes=100-1099").await;
+    assert_eq!(
+        (part.status, &part.bytes[..]),
+        (StatusCode::PARTIAL_CONTENT, &bytes[100..1100])
+    );
+    assert_eq!(part.header("content-range"), Some("bytes 100-1099/2100"));
+    let end = ask(header::RANGE, "bytes=-10").await;
+    assert_eq!(&end.bytes[..], &bytes[2090..]);
+    assert_eq!(
+        ask(header::IF_NONE_MATCH, &tag).await.status,
+        StatusCode::NOT_MODIFIED
+    );
+    let beyond = ask(header::RANGE, "bytes=5000-").await;
+    assert_eq!(beyond.status, StatusCode::RANGE_NOT_SATISFIABLE);
+    assert_eq!(beyond.header("content-range"), Some("bytes */2100"));
+}
+
+async fn a_later_anchor_moves_what_is_stored(stage: &Stage) {
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let run = start_run(stage, &mut recorder, 0).await;
+    upload_whole(stage, &recorder, &segment(&run, 1, 6)).await;
+    let starts = || async {
+        let window = archive::timeline::Window {
+            start: MORNING,
+            end: MORNING + 60 * SECOND,
+        };
+        let spans = stage
+            .centre
+            .db
+            .spans(&STREAM.parse().unwrap(), window)
+            .await
+            .unwrap();
+        spans.iter().map(|s| s.wall.start - MORNING).collect::<Vec<_>>()
+    };
+    assert_eq!(starts().await, [6 * SECOND]);
+    let anchor = Anchor {
+        media: MediaTime(10 * SECOND),
+        wall: MORNING + 10 * SECOND + 4000,
+        clock_state: ClockState::Synchronized,
+    };
+    recorder.facts(vec![Fact::Anchored { run, anchor }]).await;
+    assert_eq!(starts().await, [6 * SECOND + 2400]);
+}
