@@ -62,10 +62,7 @@ mod tests {
         ("Lê Ỷ Lan", "le y lan"),
         ("Ðỗ Hữu", "do huu"),
         ("Đăng ký khai sinh", "dang ky khai sinh"),
-        (
-            "Cấp bản sao trích lục hộ tịch",
-            "cap ban sao trich luc ho tich",
-        ),
+        ("Cấp bản sao trích lục hộ tịch", "cap ban sao trich luc ho tich"),
         ("Chứng thực chữ ký", "chung thuc chu ky"),
         ("Đăng ký  kết\u{a0}hôn\n", "dang ky ket hon"),
         ("Xác nhận tình trạng hôn nhân", "xac nhan tinh trang hon nhan"),
@@ -84,10 +81,14 @@ mod tests {
 
     #[test]
     fn gives_words_without_their_punctuation() {
-        assert_eq!(tokens("Quầy 03 · Tây Hồ (A-0123)"), ["quay", "03", "tay", "ho", "a", "0123"]);
+        assert_eq!(
+            tokens("Quầy 03 · Tây Hồ (A-0123)"),
+            ["quay", "03", "tay", "ho", "a", "0123"]
+        );
     }
 
-    const VIETNAMESE: &str = "aàảãáạăằẳẵắặâầẩẫấậbcdđeèẻẽéẹêềểễếệghiìỉĩíịklmnoòỏõóọôồổỗốộơờởỡớợpqrstuùủũúụưừửữứựvxyỳỷỹýỵ";
+    const VIETNAMESE: &str =
+        "aàảãáạăằẳẵắặâầẩẫấậbcdđeèẻẽéẹêềểễếệghiìỉĩíịklmnoòỏõóọôồổỗốộơờởỡớợpqrstuùủũúụưừửữứựvxyỳỷỹýỵ";
 
     proptest::proptest! {
         #[test]

@@ -17,7 +17,10 @@ const NEW: &str = "H26.17.05-250701-0001";
 
 #[test]
 fn reads_both_forms_with_their_date() {
-    for (code, date) in [(OLD, Date::constant(2018, 6, 15)), (NEW, Date::constant(2025, 7, 1))] {
+    for (code, date) in [
+        (OLD, Date::constant(2018, 6, 15)),
+        (NEW, Date::constant(2025, 7, 1)),
+    ] {
         let accepted = read(code);
         assert_eq!(accepted.code.as_str(), code);
         assert_eq!(accepted.date, Some(date));
@@ -36,7 +39,11 @@ fn writes_the_same_code_the_same_way() {
     ];
     for text in same {
         let accepted = read(text);
-        assert_eq!((accepted.code.as_str(), accepted.warnings.as_slice()), (OLD, &[][..]), "{text:?}");
+        assert_eq!(
+            (accepted.code.as_str(), accepted.warnings.as_slice()),
+            (OLD, &[][..]),
+            "{text:?}"
+        );
     }
 }
 
@@ -51,7 +58,11 @@ fn takes_the_code_out_of_a_receipts_url() {
     ];
     for url in urls {
         let accepted = read(url);
-        assert_eq!((accepted.code.as_str(), accepted.warnings.as_slice()), (NEW, &[][..]), "{url}");
+        assert_eq!(
+            (accepted.code.as_str(), accepted.warnings.as_slice()),
+            (NEW, &[][..]),
+            "{url}"
+        );
     }
 }
 
@@ -64,7 +75,11 @@ fn drops_what_stands_around_the_code_and_says_so() {
 
 #[test]
 fn repairs_separators_of_another_keyboard_layout() {
-    for text in ["000/00/17/H26'180615'0001", "000.00.17.H26_180615_0001", "000-00-17-H26-180615-0001"] {
+    for text in [
+        "000/00/17/H26'180615'0001",
+        "000.00.17.H26_180615_0001",
+        "000-00-17-H26-180615-0001",
+    ] {
         let accepted = read(text);
         assert_eq!(accepted.code.as_str(), OLD, "{text}");
         assert_eq!(accepted.warnings, [Warning::SeparatorsRepaired]);
@@ -99,7 +114,10 @@ fn warns_of_what_it_keeps() {
     assert_eq!(read("abc 12").code.as_str(), "ABC 12");
     assert_eq!(read("abc 12").warnings, [Warning::Unrecognised]);
     let impossible = read("H26.17.05-251341-0001");
-    assert_eq!((impossible.date, impossible.warnings.as_slice()), (None, &[Warning::DateImpossible][..]));
+    assert_eq!(
+        (impossible.date, impossible.warnings.as_slice()),
+        (None, &[Warning::DateImpossible][..])
+    );
     let long = read(&"x".repeat(400));
     assert_eq!(long.code.as_str().len(), MAX_CODE_CHARS);
     assert_eq!(long.warnings, [Warning::Unrecognised, Warning::TooLong]);

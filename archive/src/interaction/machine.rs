@@ -503,7 +503,10 @@ impl<'a> Machine<'a> {
             .filter(|other| *other != index)
             .any(|other| {
                 let served = &self.drafts[other].interaction.served;
-                served.iter().any(|span| span.end.is_none_or(|end| end > closed))
+                // A service of no length at that very moment counts as well.
+                served
+                    .iter()
+                    .any(|span| span.start >= closed || span.end.is_none_or(|end| end > closed))
             })
     }
 }

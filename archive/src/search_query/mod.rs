@@ -5,9 +5,9 @@
 
 mod moments;
 mod names;
-mod words;
 #[cfg(test)]
 mod tests;
+mod words;
 
 use jiff::civil::{Date, Time};
 use jiff::tz::TimeZone;
@@ -166,7 +166,8 @@ fn dossier(rest: &[Word], known: &Vocabulary) -> Option<Found> {
         return None;
     }
     let accepted = accept(text, &known.dossier_patterns);
-    let is_code = !accepted.warnings.contains(&Warning::Unrecognised) && !accepted.warnings.contains(&Warning::Empty);
+    let is_code =
+        !accepted.warnings.contains(&Warning::Unrecognised) && !accepted.warnings.contains(&Warning::Empty);
     is_code.then(|| Found {
         words: 1,
         label: accepted.code.to_string(),

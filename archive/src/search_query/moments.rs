@@ -33,7 +33,9 @@ fn date(rest: &[Word], before: Option<&ChipValue>, today: Date) -> Option<Found>
     let word = rest[0].folded.as_str();
     let next = rest.get(1).map(|w| w.folded.as_str());
     let day_ago = |days: i64| today.checked_sub(days.days()).ok();
-    let monday = today.checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days()).ok()?;
+    let monday = today
+        .checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days())
+        .ok()?;
     let first = today.first_of_month();
     let is_after_part_of_day = matches!(before, Some(ChipValue::Time { .. }));
     let (words, from, to) = match (word, next) {
@@ -76,7 +78,10 @@ fn date(rest: &[Word], before: Option<&ChipValue>, today: Date) -> Option<Found>
 fn written_date(word: &str, today: Date) -> Option<Date> {
     let separator = ['/', '-', '.'].into_iter().find(|s| word.contains(*s))?;
     let pieces: Vec<&str> = word.split(separator).collect();
-    if !pieces.iter().all(|p| (1..=4).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit())) {
+    if !pieces
+        .iter()
+        .all(|p| (1..=4).contains(&p.len()) && p.bytes().all(|b| b.is_ascii_digit()))
+    {
         return None;
     }
     let numbers: Vec<i16> = pieces.iter().filter_map(|p| p.parse().ok()).collect();
@@ -91,7 +96,9 @@ fn written_date(word: &str, today: Date) -> Option<Date> {
             let years = [today.year(), today.year() - 1];
             // 29/02 may not exist this year or last: up to eight years back it does.
             let years = years.into_iter().chain((2..=8).map(|ago| today.year() - ago));
-            years.filter_map(|year| date(year, *month, *day)).find(|d| *d <= today)
+            years
+                .filter_map(|year| date(year, *month, *day))
+                .find(|d| *d <= today)
         }
         _ => None,
     }
@@ -157,7 +164,11 @@ fn moment(rest: &[Word]) -> Option<Moment> {
         Some("sang" | "am") => Some(Half::Morning),
         Some("chieu" | "pm") => Some(Half::Afternoon),
         // `tới` folds the same: then a time follows.
-        Some("toi") if rest.get(words + 1..).is_none_or(|r| r.is_empty() || moment(r).is_none()) => {
+        Some("toi")
+            if rest
+                .get(words + 1..)
+                .is_none_or(|r| r.is_empty() || moment(r).is_none()) =>
+        {
             Some(Half::Afternoon)
         }
         _ => None,
@@ -183,7 +194,9 @@ fn clock(text: &str, half: Option<Half>) -> Option<(Time, Time)> {
     let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
     let (hour, rest) = text.split_at(digits);
     let mut hour: i8 = hour.parse().ok().filter(|_| hour.len() <= 2)?;
-    let minute = ["gio", "h", "g", ":"].iter().find_map(|mark| rest.strip_prefix(mark));
+    let minute = ["gio", "h", "g", ":"]
+        .iter()
+        .find_map(|mark| rest.strip_prefix(mark));
     let minute = match minute {
         None if rest.is_empty() && half.is_some() => "",
         None => return None,
@@ -201,7 +214,11 @@ fn clock(text: &str, half: Option<Half>) -> Option<(Time, Time)> {
         return Some((from, from.saturating_add(1.hour())));
     }
     let mut pieces = minute.split(':');
-    let minute = pieces.next().filter(|m| (1..=2).contains(&m.len()))?.parse().ok()?;
+    let minute = pieces
+        .next()
+        .filter(|m| (1..=2).contains(&m.len()))?
+        .parse()
+        .ok()?;
     let from = Time::new(hour, minute, 0, 0).ok()?;
     let seconds_fit = pieces.all(|s| s.len() == 2 && s.parse::<u8>().is_ok_and(|s| s < 60));
     seconds_fit.then(|| (from, from.saturating_add(1.minute())))
@@ -222,6 +239,8 @@ fn part_of_day(rest: &[Word], before: Option<&ChipValue>, today: Date) -> Option
     let from = Time::new(from, 0, 0, 0).ok()?;
     let to = Time::new(to, 0, 0, 0).unwrap_or(Time::MAX);
     let as_before = ChipValue::Time { from, to };
-    let is_before_date = rest.get(1..).is_some_and(|r| !r.is_empty() && date(r, Some(&as_before), today).is_some());
+    let is_before_date = rest
+        .get(1..)
+        .is_some_and(|r| !r.is_empty() && date(r, Some(&as_before), today).is_some());
     (is_after_date || is_before_date).then(|| found_time(1, from, to))
 }

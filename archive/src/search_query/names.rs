@@ -19,7 +19,13 @@ pub(super) fn by_keyword(rest: &[Word], known: &Vocabulary) -> Option<Found> {
         &["number"],
         &["no"],
     ];
-    const COUNTER: &[&[&str]] = &[&["quay", "so"], &["quay"], &["counter", "no"], &["counter"], &["desk"]];
+    const COUNTER: &[&[&str]] = &[
+        &["quay", "so"],
+        &["quay"],
+        &["counter", "no"],
+        &["counter"],
+        &["desk"],
+    ];
     const OFFICER: &[&[&str]] = &[&["can", "bo"], &["nhan", "vien"], &["officer"]];
     if let Some(taken) = starts_with(rest, COUNTER)
         && let Some(number) = rest.get(taken).and_then(|w| small_number(&w.folded))
@@ -138,15 +144,28 @@ fn found_ticket(words: usize, series: &str, number: &str) -> Found {
 pub(super) fn officer_code(rest: &[Word], known: &Vocabulary) -> Option<Found> {
     let word = tokens(&rest[0].folded);
     let is_named = |code: &str| !word.is_empty() && tokens(code) == word;
-    let codes: Vec<_> = (known.officers.iter()).filter(|o| is_named(&o.code)).map(|o| o.code.clone()).collect();
+    let codes: Vec<_> = (known.officers.iter())
+        .filter(|o| is_named(&o.code))
+        .map(|o| o.code.clone())
+        .collect();
     (!codes.is_empty()).then(|| found_officers(1, codes, rest, known))
 }
 
 fn found_officers(words: usize, codes: Vec<String>, rest: &[Word], known: &Vocabulary) -> Found {
-    let typed = |words: &[Word]| words.iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" ");
+    let typed = |words: &[Word]| {
+        words
+            .iter()
+            .map(|w| w.text.as_str())
+            .collect::<Vec<_>>()
+            .join(" ")
+    };
     let label = match codes.as_slice() {
         [only] => {
-            let name = known.officers.iter().find(|o| o.code == *only).map_or("", |o| o.name.as_str());
+            let name = known
+                .officers
+                .iter()
+                .find(|o| o.code == *only)
+                .map_or("", |o| o.name.as_str());
             format!("{only} {name}").trim_end().to_owned()
         }
         _ => typed(&rest[..words]),
@@ -191,7 +210,11 @@ pub(super) fn by_phrase(rest: &[Word], known: &Vocabulary) -> Option<Found> {
     let (words, names) = procedure?;
     let label = match names.as_slice() {
         [only] => only.clone(),
-        _ => rest[..words].iter().map(|w| w.text.as_str()).collect::<Vec<_>>().join(" "),
+        _ => rest[..words]
+            .iter()
+            .map(|w| w.text.as_str())
+            .collect::<Vec<_>>()
+            .join(" "),
     };
     Some(Found {
         words,
@@ -249,7 +272,10 @@ fn longest(rest: &[Word], least: usize, names: Vec<(String, Vec<String>)>) -> Op
         let fits = |name: &[String]| {
             (words >= least || name.len() == words) && name.windows(words).any(|run| run == query)
         };
-        let fitting: Vec<_> = (names.iter()).filter(|(_, name)| fits(name)).map(|(key, _)| key.clone()).collect();
+        let fitting: Vec<_> = (names.iter())
+            .filter(|(_, name)| fits(name))
+            .map(|(key, _)| key.clone())
+            .collect();
         (!fitting.is_empty()).then_some((words, fitting))
     })
 }

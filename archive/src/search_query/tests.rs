@@ -57,16 +57,32 @@ fn kinds(query: &str) -> String {
         ChipValue::Text { .. } => "text",
     };
     let chips = read(query);
-    chips.iter().map(|c| format!("{}={}", name(c), c.label)).collect::<Vec<_>>().join(" | ")
+    chips
+        .iter()
+        .map(|c| format!("{}={}", name(c), c.label))
+        .collect::<Vec<_>>()
+        .join(" | ")
 }
 
 #[test]
 fn understands_the_words_people_type() {
     let cases = [
-        ("hôm qua 9h quầy 1", "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01"),
-        ("hom qua 9h quay 1", "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01"),
-        ("HÔM QUA, 9H, QUẦY SỐ 01", "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01"),
-        ("yesterday at 9am counter 1", "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01"),
+        (
+            "hôm qua 9h quầy 1",
+            "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01",
+        ),
+        (
+            "hom qua 9h quay 1",
+            "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01",
+        ),
+        (
+            "HÔM QUA, 9H, QUẦY SỐ 01",
+            "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01",
+        ),
+        (
+            "yesterday at 9am counter 1",
+            "date=22/11/2026 | time=09:00 – 10:00 | counter=Quầy 01",
+        ),
         ("hôm nay lúc 14:20", "date=23/11/2026 | time=14:20"),
         ("hôm kia", "date=21/11/2026"),
         ("ngày 23/11/2026", "date=23/11/2026"),
@@ -101,7 +117,10 @@ fn understands_the_words_people_type() {
         ("0123", "ticket=0123"),
         ("2026", "text=2026"),
         ("000.00.17.h26-180615-0001", "dossier=000.00.17.H26-180615-0001"),
-        ("h26.17.05-250701-0001 hôm qua", "dossier=H26.17.05-250701-0001 | date=22/11/2026"),
+        (
+            "h26.17.05-250701-0001 hôm qua",
+            "dossier=H26.17.05-250701-0001 | date=22/11/2026",
+        ),
         (
             "https://dvc.example.vn/tra-cuu?ma=H26.17.05-250701-0001",
             "dossier=H26.17.05-250701-0001",
@@ -118,7 +137,10 @@ fn understands_the_words_people_type() {
         ("q03", "counter=Quầy 3"),
         ("q12", "ticket=Q12"),
         ("quầy 99", "counter=Quầy 99"),
-        ("thái độ không tốt quầy 1", "text=thái độ không tốt | counter=Quầy 01"),
+        (
+            "thái độ không tốt quầy 1",
+            "text=thái độ không tốt | counter=Quầy 01",
+        ),
         ("số điện thoại", "text=số điện thoại"),
         ("31/02", "text=31/02"),
         ("25h", "text=25h"),
@@ -133,7 +155,9 @@ fn understands_the_words_people_type() {
 #[test]
 fn a_number_that_several_counters_bear_means_all_of_them() {
     let chips = read("quầy 3");
-    let ChipValue::Counter { counters } = &chips[0].value else { panic!("{chips:?}") };
+    let ChipValue::Counter { counters } = &chips[0].value else {
+        panic!("{chips:?}")
+    };
     assert_eq!(counters.len(), 2);
 }
 
@@ -153,7 +177,10 @@ fn chips_are_json_with_kind_and_value() {
          "start": 6, "end": 13},
     ]);
     assert_eq!(json, expected);
-    assert_eq!(serde_json::from_value::<Vec<Chip>>(json).unwrap(), read("A0123 hôm nay"));
+    assert_eq!(
+        serde_json::from_value::<Vec<Chip>>(json).unwrap(),
+        read("A0123 hôm nay")
+    );
 }
 
 proptest::proptest! {

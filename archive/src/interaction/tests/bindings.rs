@@ -5,7 +5,11 @@ use super::*;
 const CODE: &str = "H26.17.05-250701-0001";
 
 fn links(interaction: &Interaction) -> Vec<(&str, LinkReason, u8)> {
-    interaction.dossiers.iter().map(|d| (d.code.as_str(), d.reason, d.confidence)).collect()
+    interaction
+        .dossiers
+        .iter()
+        .map(|d| (d.code.as_str(), d.reason, d.confidence))
+        .collect()
 }
 
 #[test]
@@ -28,7 +32,10 @@ fn one_ticket_may_handle_several_dossiers_each_once() {
 
 #[test]
 fn an_odd_code_is_linked_with_its_warning() {
-    let visit = only(&[ticket(0.0, "q01", "serving_started", "A001"), scan(1.0, "q01", "8934")]);
+    let visit = only(&[
+        ticket(0.0, "q01", "serving_started", "A001"),
+        scan(1.0, "q01", "8934"),
+    ]);
     assert_eq!(visit.dossiers[0].code.as_str(), "8934");
     assert_eq!(visit.dossiers[0].warnings, [Warning::Unrecognised]);
 }
@@ -36,7 +43,10 @@ fn an_odd_code_is_linked_with_its_warning() {
 #[test]
 fn a_scan_without_a_ticket_is_a_visit_without_one() {
     let visit = only(&[scan(0.0, "q01", CODE), scan(5.0, "q01", "H26.17.05-250701-0002")]);
-    assert_eq!((visit.ticket.clone(), visit.state), (None, InteractionState::Serving));
+    assert_eq!(
+        (visit.ticket.clone(), visit.state),
+        (None, InteractionState::Serving)
+    );
     assert_eq!(visit.dossiers.len(), 2);
     assert_eq!(visit.open_until, Some(at(15.0)));
     assert_eq!(visit.confidence.percent, 60);
@@ -57,7 +67,10 @@ fn a_scan_right_after_the_end_belongs_to_the_visit() {
 
 #[test]
 fn a_scan_right_before_a_start_without_call_belongs_to_the_visit() {
-    let visit = only(&[scan(0.0, "q01", CODE), ticket(0.5, "q01", "serving_started", "A001")]);
+    let visit = only(&[
+        scan(0.0, "q01", CODE),
+        ticket(0.5, "q01", "serving_started", "A001"),
+    ]);
     assert_eq!(links(&visit), [(CODE, LinkReason::BeforeStart, 50)]);
     assert_eq!(visit.started, Some(at(0.5)));
     let called = derived(&[scan(0.0, "q01", CODE), ticket(0.5, "q01", "called", "A001")]);
@@ -100,12 +113,19 @@ fn a_rating_without_a_ticket_belongs_to_who_just_left() {
         (all.pop().unwrap().rating.is_some(), second)
     };
     assert_eq!(events(5.2), (true, false));
-    assert_eq!(events(6.0), (true, false), "service of the next is within the grace");
+    assert_eq!(
+        events(6.0),
+        (true, false),
+        "service of the next is within the grace"
+    );
     assert_eq!(events(7.0), (false, true));
 }
 
 #[test]
 fn a_rating_long_after_the_end_belongs_to_nobody() {
-    let visit = only(&[ticket(0.0, "q01", "finished", "A001"), rating(11.0, "q01", "", 2.0)]);
+    let visit = only(&[
+        ticket(0.0, "q01", "finished", "A001"),
+        rating(11.0, "q01", "", 2.0),
+    ]);
     assert_eq!(visit.rating, None);
 }

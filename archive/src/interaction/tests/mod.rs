@@ -91,7 +91,10 @@ fn only(events: &[SiteEvent]) -> Interaction {
 /// Each interaction as `ticket@counter state closed_by`.
 fn outline(events: &[SiteEvent]) -> Vec<String> {
     let line = |i: &Interaction| {
-        let ticket = i.ticket.as_ref().map_or("-".to_owned(), |t| format!("{}{}", t.series, t.number));
+        let ticket = i
+            .ticket
+            .as_ref()
+            .map_or("-".to_owned(), |t| format!("{}{}", t.series, t.number));
         let closed_by = i.closed_by.map_or("open", ClosedBy::as_str);
         format!("{ticket}@{} {} {closed_by}", i.counter, i.state)
     };

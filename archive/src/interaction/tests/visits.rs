@@ -14,9 +14,18 @@ fn a_visit_in_order_has_all_its_times_and_no_doubt() {
     ]);
     assert_eq!(visit.state, InteractionState::Finished);
     assert_eq!(visit.closed_by, Some(ClosedBy::FinishEvent));
-    assert_eq!((visit.issued, visit.called, visit.recalls), (Some(at(0.0)), Some(at(5.0)), 1));
+    assert_eq!(
+        (visit.issued, visit.called, visit.recalls),
+        (Some(at(0.0)), Some(at(5.0)), 1)
+    );
     assert_eq!((visit.started, visit.finished), (Some(at(6.0)), Some(at(12.0))));
-    assert_eq!(visit.confidence, Confidence { percent: 100, doubts: vec![] });
+    assert_eq!(
+        visit.confidence,
+        Confidence {
+            percent: 100,
+            doubts: vec![]
+        }
+    );
     assert_eq!(visit.footage.start, at(5.0) - 10_000_000);
     assert_eq!(visit.footage.end, Some(at(12.0) + 15_000_000));
     assert_eq!(visit.events.len(), 6);
@@ -63,7 +72,10 @@ fn a_visit_may_last_over_midnight() {
         ticket(16.1 * 60.0, "q01", "finished", "A001"),
     ]);
     assert_eq!(visit.state, InteractionState::Finished);
-    assert_eq!(visit.ticket.unwrap().business_date, jiff::civil::date(2026, 11, 23));
+    assert_eq!(
+        visit.ticket.unwrap().business_date,
+        jiff::civil::date(2026, 11, 23)
+    );
 }
 
 #[test]
@@ -72,7 +84,10 @@ fn the_next_call_closes_a_forgotten_visit() {
         ticket(0.0, "q01", "serving_started", "A001"),
         ticket(9.0, "q01", "called", "A002"),
     ];
-    assert_eq!(outline(&events), ["A001@q01 abandoned next_call", "A002@q01 called open"]);
+    assert_eq!(
+        outline(&events),
+        ["A001@q01 abandoned next_call", "A002@q01 called open"]
+    );
     let all = derived(&events);
     assert_eq!(all[0].finished, Some(at(9.0)));
     assert!(all[0].confidence.doubts.contains(&Doubt::FinishMissing));
@@ -86,11 +101,30 @@ fn a_finish_after_the_next_call_still_finishes() {
         ticket(9.5, "q01", "finished", "A001"),
     ];
     assert_eq!(outline(&events)[0], "A001@q01 finished finish_event");
-    assert_eq!(derived(&events)[0].finished, Some(at(9.5)), "nobody else was served yet");
+    assert_eq!(
+        derived(&events)[0].finished,
+        Some(at(9.5)),
+        "nobody else was served yet"
+    );
     events.push(ticket(9.2, "q01", "serving_started", "A002"));
     let first = &derived(&events)[0];
-    assert_eq!(first.finished, Some(at(9.0)), "the counter served the next already");
+    assert_eq!(
+        first.finished,
+        Some(at(9.0)),
+        "the counter served the next already"
+    );
     assert!(first.confidence.doubts.contains(&Doubt::FinishLate));
+}
+
+#[test]
+fn a_service_of_no_length_in_between_was_a_service() {
+    let all = derived(&[
+        ticket(0.0, "q01", "serving_started", "A001"),
+        ticket(9.0, "q01", "serving_started", "A002"),
+        ticket(9.0, "q01", "finished", "A002"),
+        ticket(9.5, "q01", "finished", "A001"),
+    ]);
+    assert_eq!(all[0].finished, Some(at(9.0)));
 }
 
 #[test]
@@ -143,8 +177,16 @@ fn a_ticket_served_elsewhere_has_left_even_if_no_transfer_was_told() {
         ticket(0.0, "q01", "serving_started", "A001"),
         ticket(5.0, "q02", "serving_started", "A001"),
     ];
-    assert_eq!(outline(&events), ["A001@q01 transferred transfer", "A001@q02 serving open"]);
-    assert!(derived(&events)[0].confidence.doubts.contains(&Doubt::TransferMissing));
+    assert_eq!(
+        outline(&events),
+        ["A001@q01 transferred transfer", "A001@q02 serving open"]
+    );
+    assert!(
+        derived(&events)[0]
+            .confidence
+            .doubts
+            .contains(&Doubt::TransferMissing)
+    );
 }
 
 #[test]
@@ -154,7 +196,10 @@ fn a_late_finish_at_the_first_counter_leaves_the_second_alone() {
         ticket(5.0, "q02", "serving_started", "A001"),
         ticket(5.1, "q01", "finished", "A001"),
     ]);
-    assert_eq!(outline, ["A001@q01 transferred transfer", "A001@q02 serving open"]);
+    assert_eq!(
+        outline,
+        ["A001@q01 transferred transfer", "A001@q02 serving open"]
+    );
 }
 
 #[test]
@@ -195,8 +240,16 @@ fn a_visit_of_which_nothing_more_is_heard_is_forgotten() {
     assert_eq!(all[0].open_until, Some(at(60.0)));
     assert!(current(&all, &"q01".parse().unwrap(), at(60.0)).is_some());
     assert!(current(&all, &"q01".parse().unwrap(), at(60.1)).is_none());
-    assert!(!forget_overdue(&mut all, &InteractionSettings::default(), at(60.0)));
-    assert!(forget_overdue(&mut all, &InteractionSettings::default(), at(60.1)));
+    assert!(!forget_overdue(
+        &mut all,
+        &InteractionSettings::default(),
+        at(60.0)
+    ));
+    assert!(forget_overdue(
+        &mut all,
+        &InteractionSettings::default(),
+        at(60.1)
+    ));
     events.push(ticket(61.0, "q02", "called", "A002"));
     assert_eq!(derived(&events)[0], all[0], "by a later event as by the clock");
     assert_eq!(outline(&events)[0], "A001@q01 abandoned timeout");
@@ -214,7 +267,10 @@ fn a_closing_counter_ends_its_visits() {
     ]);
     let mut outline = outline;
     outline.sort();
-    assert_eq!(outline, ["A001@q01 abandoned counter_closed", "A002@q02 serving open"]);
+    assert_eq!(
+        outline,
+        ["A001@q01 abandoned counter_closed", "A002@q02 serving open"]
+    );
 }
 
 #[test]
@@ -234,7 +290,12 @@ fn the_officer_comes_from_the_sign_in_if_events_lack_one() {
         ..data(ticket)
     };
     let events = [
-        event(0.0, "q01", "officer.signed_in", officer("nv017", Some("Trần Thị Hoa"), "")),
+        event(
+            0.0,
+            "q01",
+            "officer.signed_in",
+            officer("nv017", Some("Trần Thị Hoa"), ""),
+        ),
         ticket(1.0, "q01", "called", "A001"),
         ticket(2.0, "q01", "finished", "A001"),
         event(3.0, "q01", "ticket.called", officer("nv018", None, "A002")),
@@ -242,7 +303,10 @@ fn the_officer_comes_from_the_sign_in_if_events_lack_one() {
         event(5.0, "q01", "officer.signed_out", data("")),
         ticket(6.0, "q01", "called", "A003"),
     ];
-    let officers: Vec<_> = derived(&events).into_iter().map(|i| i.officer.map(|o| (o.code, o.name))).collect();
+    let officers: Vec<_> = derived(&events)
+        .into_iter()
+        .map(|i| i.officer.map(|o| (o.code, o.name)))
+        .collect();
     assert_eq!(
         officers,
         [
@@ -292,6 +356,9 @@ fn a_late_event_revises_only_what_it_bears_on() {
     assert_eq!(revisions[0].kind, RevisionKind::Changed);
     assert_eq!(revisions[0].cause, Some(cause));
     let called = revisions[0].changes.iter().find(|c| c.field == "called").unwrap();
-    assert_eq!((&called.before, &called.after), (&None, &Some(at(-1.0).0.to_string())));
+    assert_eq!(
+        (&called.before, &called.after),
+        (&None, &Some(at(-1.0).0.to_string()))
+    );
     assert!(revisions[0].changes.iter().all(|c| c.field != "finished"));
 }
