@@ -11,11 +11,13 @@ fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
         .join("fuzz/seeds")
         .join(target);
     let files = std::fs::read_dir(&folder).expect("the seeds are committed");
-    let paths: Vec<_> = files.map(|file| file.unwrap().path()).collect();
+    let paths: Vec<_> = files
+        .map(|file| file.expect("a folder that is read").path())
+        .collect();
     assert!(!paths.is_empty(), "{folder:?}");
     paths
         .into_iter()
-        .map(|path| (path.clone(), std::fs::read(path).unwrap()))
+        .map(|path| (path.clone(), std::fs::read(path).expect("a seed is a file")))
         .collect()
 }
 
