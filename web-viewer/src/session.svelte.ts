@@ -13,6 +13,9 @@ const ROOMS: { room: string; route: Route }[] = [
   { room: 'devices', route: { name: 'devices' } },
 ];
 
+/** Set while this browser may hold a session, so that a newcomer's first page asks nothing it knows to be refused. */
+const HINT = 'minhquay_signed_in';
+
 class Session {
   state = $state.raw<State>({ kind: 'asking' });
   readonly me = $derived(this.state.kind === 'in' ? this.state.me : null);
@@ -20,15 +23,23 @@ class Session {
   readonly rooms = $derived(ROOMS.filter(({ room }) => this.me?.rooms.includes(room)));
 
   constructor() {
-    onSignedOut(() => (this.state = { kind: 'out' }));
+    onSignedOut(() => this.#forget());
+  }
+
+  /** Finds out at the start of the page. */
+  async begin() {
+    if (localStorage.getItem(HINT) === null) this.state = { kind: 'out' };
+    else await this.ask();
   }
 
   async ask() {
     try {
       this.state = { kind: 'in', me: await api.me() };
+      localStorage.setItem(HINT, '1');
     } catch (cause) {
       if (!(cause instanceof Problem)) throw cause;
-      this.state = cause.status === 401 ? { kind: 'out' } : { kind: 'failed', problem: cause };
+      if (cause.status === 401) this.#forget();
+      else this.state = { kind: 'failed', problem: cause };
     }
   }
 
@@ -40,8 +51,13 @@ class Session {
   async signOut() {
     // Whatever the answer, this browser is to forget.
     await api.signOut().catch(() => {});
-    this.state = { kind: 'out' };
+    this.#forget();
     router.go(href({ name: 'login' }));
+  }
+
+  #forget() {
+    localStorage.removeItem(HINT);
+    this.state = { kind: 'out' };
   }
 
   /** The first room that the person may use. */

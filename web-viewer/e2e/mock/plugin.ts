@@ -5,8 +5,6 @@ import type { Plugin } from 'vite';
 import { playlist, sampleOf, still } from './media.ts';
 import { gapsOf, interactions, places, recorders, spansOf, units } from './world.ts';
 
-let signedIn = false;
-
 const fold = (text: string) =>
   text.normalize('NFD').replace(/\p{M}/gu, '').replaceAll('đ', 'd').replaceAll('Đ', 'D').toLowerCase();
 
@@ -112,16 +110,16 @@ async function answer(req: IncomingMessage, res: ServerResponse, next: () => voi
   if (room === 'session' && req.method === 'POST') {
     const given = JSON.parse(await body(req)) as { password: string };
     if (given.password !== 'mock') return problem(res, 401, 'bad_credentials');
-    signedIn = true;
+    res.setHeader('set-cookie', 'minhquay_session=mock; Path=/; HttpOnly; SameSite=Strict');
     res.statusCode = 204;
     return res.end();
   }
   if (room === 'session') {
-    signedIn = false;
+    res.setHeader('set-cookie', 'minhquay_session=; Path=/; Max-Age=0');
     res.statusCode = 204;
     return res.end();
   }
-  if (!signedIn) return problem(res, 401, 'not_signed_in');
+  if (!req.headers.cookie?.includes('minhquay_session=mock')) return problem(res, 401, 'not_signed_in');
   switch (room) {
     case 'me':
       return json(res, {

@@ -262,7 +262,7 @@ function build() {
             rating,
             dossiers,
             confidence: number % 7 === 0 ? 70 : 100,
-            confidence_reasons: number % 7 === 0 ? ['closed_by_next_call'] : [],
+            confidence_reasons: number % 7 === 0 ? ['finish_missing'] : [],
             coverage: isOpen ? 'pending' : missing > 1 ? 'partial' : 'full',
             missing_s: Math.round(missing),
             revision: rating ? 2 : 1,

@@ -155,3 +155,14 @@ export function age(seconds: number): string {
       return m.age_day({ count });
   }
 }
+
+const warnings: Record<string, () => string> = {
+  unrecognised: m.warning_unrecognised,
+  too_long: m.warning_too_long,
+  extracted: m.warning_extracted,
+  separators_repaired: m.warning_separators_repaired,
+  input_method_repaired: m.warning_input_method_repaired,
+  date_impossible: m.warning_date_impossible,
+};
+/** What was odd about a dossier's code as it came. */
+export const dossierWarning = (warning: string) => (warnings[warning] ?? (() => warning))();
