@@ -3,14 +3,82 @@
 //! A camera numbers its pictures by its own clock, evenly; their arrival jitters and comes in bursts. The smallest
 //! delay of many pictures is free of jitter, so the anchors take it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicI64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gst::prelude::*;
 
-use super::mux::running_time;
+use super::mux::{TrackKind, running_time};
 
 const NONE_NS: i64 = i64::MAX;
+
+/// Cameras send what they had waiting in a burst; after so long the smallest delay is a true one.
+const MEASURE_NS: i64 = 1_200_000_000;
+
+/// What a track does with its buffers.
+enum Hold {
+    /// Keeps them until the delays are known.
+    Holding(Vec<gst::Buffer>),
+    /// Moves their times by so much and lets them go.
+    Shifting(i64),
+}
+
+/// One track since its first packet; running times in nanoseconds.
+#[derive(Debug, Clone)]
+struct Arrival {
+    first_ns: Arc<AtomicI64>,
+    smallest_ns: Arc<AtomicI64>,
+}
+
+impl Arrival {
+    fn new() -> Self {
+        Self {
+            first_ns: Arc::new(AtomicI64::new(NONE_NS)),
+            smallest_ns: Arc::new(AtomicI64::new(NONE_NS)),
+        }
+    }
+
+    /// Time since the first packet, negative if none came.
+    fn age_ns(&self, now_ns: i64) -> i64 {
+        match self.first_ns.load(Relaxed) {
+            NONE_NS => -1,
+            first_ns => now_ns - first_ns,
+        }
+    }
+
+    fn smallest(&self) -> Option<i64> {
+        Some(self.smallest_ns.load(Relaxed)).filter(|ns| *ns != NONE_NS)
+    }
+}
+
+/// Hands buffers to the next element in place of the one that a probe took.
+fn push_all(pad: &gst::Pad, buffers: Vec<gst::Buffer>, shift_ns: i64) -> gst::PadProbeReturn {
+    let Some(next) = pad.peer() else {
+        return gst::PadProbeReturn::Handled;
+    };
+    for mut buffer in buffers {
+        let moved = |time: Option<gst::ClockTime>| {
+            time.and_then(|t| (t.nseconds() as i64).checked_add(shift_ns))
+                .and_then(|ns| u64::try_from(ns).ok())
+                .map(gst::ClockTime::from_nseconds)
+        };
+        if shift_ns != 0 {
+            let (pts, dts) = (moved(buffer.pts()), moved(buffer.dts()));
+            // Sound from before the first picture.
+            if buffer.pts().is_some() && pts.is_none() {
+                continue;
+            }
+            let buffer = buffer.make_mut();
+            buffer.set_pts(pts);
+            buffer.set_dts(dts);
+        }
+        // An error is posted on the bus by the element that has it.
+        if next.chain(buffer).is_err() {
+            break;
+        }
+    }
+    gst::PadProbeReturn::Handled
+}
 
 /// Smallest delays of a session's pictures, in nanoseconds of running time.
 #[derive(Debug)]
@@ -19,6 +87,8 @@ pub(super) struct Delay {
     since_anchor_ns: Arc<AtomicI64>,
     /// Since the last look for jumps.
     recent_ns: Arc<AtomicI64>,
+    video: Arrival,
+    audio: Arrival,
 }
 
 impl Default for Delay {
@@ -27,19 +97,31 @@ impl Default for Delay {
         Self {
             since_anchor_ns: none(),
             recent_ns: none(),
+            video: Arrival::new(),
+            audio: Arrival::new(),
         }
     }
 }
 
 impl Delay {
-    /// Measures each buffer that leaves a network source. Pictures of a local device have no delay: their times are
-    /// the machine's own.
-    pub fn watch(&self, pad: &gst::Pad, pipeline: &gst::Pipeline) {
+    /// Measures each buffer that leaves a network source, and holds the first ones back until the delays of all
+    /// tracks are known: each track's times begin at its own first packet, so sound is then moved to the
+    /// picture. Pictures of a local device have no delay: their times are the machine's own.
+    pub fn watch(&self, pad: &gst::Pad, pipeline: &gst::Pipeline, kind: TrackKind) {
         let pipeline = pipeline.downgrade();
-        let smallest = [self.since_anchor_ns.clone(), self.recent_ns.clone()];
+        let smallest = match kind {
+            TrackKind::Video => vec![self.since_anchor_ns.clone(), self.recent_ns.clone(), self.video.smallest_ns.clone()],
+            TrackKind::Audio => vec![self.audio.smallest_ns.clone()],
+        };
+        let (video, audio) = (self.video.clone(), self.audio.clone());
+        let hold = Mutex::new(Hold::Holding(Vec::new()));
         pad.add_probe(
             gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
             move |pad, info| {
+                let Some(now) = pipeline.upgrade().and_then(|p| p.current_running_time()) else {
+                    return gst::PadProbeReturn::Ok;
+                };
+                let now_ns = now.nseconds() as i64;
                 let own_time = match &info.data {
                     Some(gst::PadProbeData::Buffer(buffer)) => running_time(pad, buffer),
                     Some(gst::PadProbeData::BufferList(list)) => {
@@ -47,14 +129,50 @@ impl Delay {
                     }
                     _ => None,
                 };
-                let now = pipeline.upgrade().and_then(|p| p.current_running_time());
-                if let (Some(own_time), Some(now)) = (own_time, now) {
-                    let delay_ns = now.nseconds() as i64 - own_time.nseconds() as i64;
+                if let Some(own_time) = own_time {
                     for slot in &smallest {
-                        slot.fetch_min(delay_ns, Relaxed);
+                        slot.fetch_min(now_ns - own_time.nseconds() as i64, Relaxed);
                     }
                 }
-                gst::PadProbeReturn::Ok
+                let own = match kind {
+                    TrackKind::Video => &video,
+                    TrackKind::Audio => &audio,
+                };
+                let _ = own.first_ns.compare_exchange(NONE_NS, now_ns, Relaxed, Relaxed);
+                let mut hold = hold.lock().unwrap_or_else(PoisonError::into_inner);
+                if let Hold::Holding(held) = &mut *hold {
+                    match info.data.take() {
+                        Some(gst::PadProbeData::Buffer(buffer)) => held.push(buffer),
+                        Some(gst::PadProbeData::BufferList(list)) => {
+                            held.extend(list.iter_owned());
+                        }
+                        _ => {}
+                    }
+                    let is_measured = video.age_ns(now_ns) >= MEASURE_NS || own.age_ns(now_ns) >= 3 * MEASURE_NS;
+                    if own.age_ns(now_ns) < MEASURE_NS || !is_measured {
+                        return gst::PadProbeReturn::Handled;
+                    }
+                    let shift_ns = match (kind, audio.smallest(), video.smallest()) {
+                        (TrackKind::Audio, Some(audio_ns), Some(video_ns)) => audio_ns - video_ns,
+                        _ => 0,
+                    };
+                    let held = std::mem::take(held);
+                    *hold = Hold::Shifting(shift_ns);
+                    return push_all(pad, held, shift_ns);
+                }
+                let Hold::Shifting(shift_ns) = *hold else {
+                    return gst::PadProbeReturn::Ok;
+                };
+                if shift_ns == 0 {
+                    return gst::PadProbeReturn::Ok;
+                }
+                match info.data.take() {
+                    Some(gst::PadProbeData::Buffer(buffer)) => push_all(pad, vec![buffer], shift_ns),
+                    Some(gst::PadProbeData::BufferList(list)) => {
+                        push_all(pad, list.iter_owned().collect(), shift_ns)
+                    }
+                    _ => gst::PadProbeReturn::Ok,
+                }
             },
         );
     }

@@ -112,6 +112,8 @@ fn rtsp_source(
     source.set_property("latency", latency_ms);
     // Times as the camera numbers them, unsmoothed; anchors tie them to the wall clock (see `delay`).
     source.set_property_from_str("buffer-mode", "none");
+    // A sender report would move a track in the midst of its run; `delay` has aligned the tracks before.
+    source.set_property("max-ts-offset", 1i64);
     source.set_property("tcp-timeout", 5_000_000u64);
     source.set_property("timeout", 5_000_000u64);
     source.set_property("udp-buffer-size", 4 * 1024 * 1024i32);
@@ -266,9 +268,7 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &Arc<Mux>) -> Result<()
             },
         );
     }
-    if kind == TrackKind::Video {
-        mux.flow.delay.watch(pad, pipeline);
-    }
+    mux.flow.delay.watch(pad, pipeline, kind);
     let elements: Vec<gst::Element> = chain.iter().map(|name| make(name)).collect::<Result<_, _>>()?;
     pipeline.add_many(&elements)?;
     gst::Element::link_many(&elements)?;

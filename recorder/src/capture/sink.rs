@@ -14,8 +14,8 @@ use super::mux::Flow;
 use super::{CaptureEvent, Captured};
 use crate::clock::clock_state;
 
-/// Cameras send what they had waiting in a burst; after so long the smallest delay is a true one.
-const MEASURE_US: i64 = 1_500_000;
+/// The first anchor is taken so long after the first picture, over and above what [`super::delay`] waits.
+const MEASURE_US: i64 = 300_000;
 
 /// isofmp4mux puts its output this far from zero.
 const SEGMENT_OFFSET: gst::ClockTime = gst::ClockTime::from_seconds(3600 * 1000);
