@@ -18,7 +18,8 @@ help:
 page: web-viewer/dist/index.html
 
 web-viewer/node_modules/.package-lock.json: web-viewer/package-lock.json
-	cd web-viewer && npm ci --no-audit --no-fund
+	# Not npm ci: it wants optional packages of other platforms, which the registry does not have, in the lock file.
+	cd web-viewer && npm install --no-save --no-audit --no-fund
 	touch $@
 
 web-viewer/dist/index.html: web-viewer/node_modules/.package-lock.json web-viewer/index.html web-viewer/vite.config.ts \

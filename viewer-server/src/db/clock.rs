@@ -95,7 +95,7 @@ async fn move_segments(
         return Ok(());
     };
     let from = MediaTime(from_media_us);
-    let Some(wall) = clock_between(&mut **tx, run, from, from).await?.wall(from) else {
+    let Some(wall) = clock_between(tx, run, from, from).await?.wall(from) else {
         return Ok(());
     };
     let rows = sqlx::query(
@@ -111,7 +111,7 @@ async fn move_segments(
     for row in &rows {
         let start = MediaTime(get(row, "start_media_us")?);
         let end = MediaTime(get(row, "end_media_us")?);
-        let clock = clock_between(&mut **tx, run, start, end).await?;
+        let clock = clock_between(tx, run, start, end).await?;
         let (Some(start), Some(end)) = (clock.wall(start), clock.wall(end)) else {
             continue;
         };
