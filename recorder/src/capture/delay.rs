@@ -15,6 +15,9 @@ const NONE_NS: i64 = i64::MAX;
 /// Cameras send what they had waiting in a burst; after so long the smallest delay is a true one.
 const MEASURE_NS: i64 = 1_200_000_000;
 
+/// Further apart than this, what the camera says and what is measured can't both be true.
+const CREDIBLE_NS: i64 = 250_000_000;
+
 /// What a track does with its buffers.
 enum Hold {
     /// Keeps them until the delays are known.
@@ -28,6 +31,46 @@ enum Hold {
 struct Arrival {
     first_ns: Arc<AtomicI64>,
     smallest_ns: Arc<AtomicI64>,
+    /// The track's own time at the moment that the camera named as the start of all tracks.
+    base_ns: Arc<AtomicI64>,
+}
+
+/// How far sound must be moved to be in step with the picture.
+fn shift_ns(audio: &Arrival, video: &Arrival) -> i64 {
+    let by_delay_ns = match (audio.smallest(), video.smallest()) {
+        (Some(audio_ns), Some(video_ns)) => audio_ns - video_ns,
+        _ => return 0,
+    };
+    // What the camera says is exact, if it is true at all.
+    match (audio.base(), video.base()) {
+        (Some(audio_ns), Some(video_ns)) if (video_ns - audio_ns - by_delay_ns).abs() < CREDIBLE_NS => {
+            video_ns - audio_ns
+        }
+        _ => by_delay_ns,
+    }
+}
+
+/// `RTP-Info` (RFC 2326 §12.33) names an RTP time of each track for the same moment; this is that moment on the
+/// scale of the track, by its first packet.
+fn base_ns(pad: &gst::Pad, info: &gst::PadProbeInfo<'_>, own_time: gst::ClockTime) -> Option<i64> {
+    let caps = pad.current_caps()?;
+    let caps = caps.structure(0)?;
+    let clock_base = caps.get::<u32>("clock-base").ok()?;
+    let clock_rate = caps.get::<i32>("clock-rate").ok().filter(|rate| *rate > 0)?;
+    let rtp_time = match &info.data {
+        Some(gst::PadProbeData::Buffer(buffer)) => rtp_time(buffer),
+        Some(gst::PadProbeData::BufferList(list)) => list.get(0).and_then(rtp_time),
+        _ => None,
+    }?;
+    // RTP times wrap around; the first packet is near the start.
+    let since_ticks = i64::from(rtp_time.wrapping_sub(clock_base) as i32);
+    Some(own_time.nseconds() as i64 - since_ticks * 1_000_000_000 / i64::from(clock_rate))
+}
+
+/// The timestamp of an RTP header (RFC 3550 §5.1).
+fn rtp_time(buffer: &gst::BufferRef) -> Option<u32> {
+    let map = buffer.map_readable().ok()?;
+    Some(u32::from_be_bytes(map.get(4..8)?.try_into().ok()?))
 }
 
 impl Arrival {
@@ -35,6 +78,7 @@ impl Arrival {
         Self {
             first_ns: Arc::new(AtomicI64::new(NONE_NS)),
             smallest_ns: Arc::new(AtomicI64::new(NONE_NS)),
+            base_ns: Arc::new(AtomicI64::new(NONE_NS)),
         }
     }
 
@@ -48,6 +92,10 @@ impl Arrival {
 
     fn smallest(&self) -> Option<i64> {
         Some(self.smallest_ns.load(Relaxed)).filter(|ns| *ns != NONE_NS)
+    }
+
+    fn base(&self) -> Option<i64> {
+        Some(self.base_ns.load(Relaxed)).filter(|ns| *ns != NONE_NS)
     }
 }
 
@@ -138,7 +186,11 @@ impl Delay {
                     TrackKind::Video => &video,
                     TrackKind::Audio => &audio,
                 };
-                let _ = own.first_ns.compare_exchange(NONE_NS, now_ns, Relaxed, Relaxed);
+                if own.first_ns.compare_exchange(NONE_NS, now_ns, Relaxed, Relaxed).is_ok()
+                    && let Some(base_ns) = own_time.and_then(|own_time| base_ns(pad, info, own_time))
+                {
+                    own.base_ns.store(base_ns, Relaxed);
+                }
                 let mut hold = hold.lock().unwrap_or_else(PoisonError::into_inner);
                 if let Hold::Holding(held) = &mut *hold {
                     match info.data.take() {
@@ -152,10 +204,11 @@ impl Delay {
                     if own.age_ns(now_ns) < MEASURE_NS || !is_measured {
                         return gst::PadProbeReturn::Handled;
                     }
-                    let shift_ns = match (kind, audio.smallest(), video.smallest()) {
-                        (TrackKind::Audio, Some(audio_ns), Some(video_ns)) => audio_ns - video_ns,
-                        _ => 0,
+                    let shift_ns = match kind {
+                        TrackKind::Audio => shift_ns(&audio, &video),
+                        TrackKind::Video => 0,
                     };
+                    tracing::debug!(?kind, shift_ns, ?audio, ?video, "track is aligned");
                     let held = std::mem::take(held);
                     *hold = Hold::Shifting(shift_ns);
                     return push_all(pad, held, shift_ns);
