@@ -9,6 +9,7 @@ mod files;
 pub mod http;
 pub mod index;
 pub mod inputs;
+pub mod live;
 pub mod record;
 pub mod retention;
 pub mod uplink;
@@ -189,7 +190,13 @@ pub async fn run(
         ),
         (None, _) => tracing::info!("no server is set up: this recorder works alone"),
     }
-    tasks.spawn(publish_live(taps, live_requests, live_ended, shutdown.clone()));
+    let publisher = live::Live {
+        taps,
+        bind: settings.server.as_ref().and_then(|server| server.live_bind),
+        clock: clock.clone(),
+        ended: live_ended,
+    };
+    tasks.spawn(live::run(publisher, live_requests, shutdown.clone()));
     let sources = inputs::Inputs {
         index: index.clone(),
         clock: clock.clone(),
@@ -223,22 +230,6 @@ pub async fn run(
     }
     index.close().await;
     Ok(())
-}
-
-/// Live is not published by this build: every wish is answered, so that no viewer waits.
-async fn publish_live(
-    _taps: BTreeMap<StreamId, Arc<LiveTap>>,
-    mut commands: mpsc::Receiver<uplink::LiveCommand>,
-    ended: mpsc::Sender<uplink::LiveEnded>,
-    shutdown: CancellationToken,
-) {
-    while let Some(Some(command)) = shutdown.run_until_cancelled(commands.recv()).await {
-        if let uplink::LiveCommand::Start { stream, .. } = command {
-            let reason = "this recorder does not publish live".to_owned();
-            // Full means that the centre does not listen.
-            let _ = ended.try_send(uplink::LiveEnded { stream, reason });
-        }
-    }
 }
 
 fn has_audio(source: &Source) -> bool {

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use anyhow::Context as _;
 use archive::time::SystemClock;
 use clap::{Parser, Subcommand};
 use recorder::{capture, check, uplink};
@@ -14,6 +13,9 @@ use tokio_util::sync::CancellationToken;
 
 /// `EX_CONFIG` of sysexits.
 const BAD_CONFIG: u8 = 78;
+
+/// What is logged unless `RUST_LOG` says otherwise; WebRTC's libraries tell every step of every handshake.
+const DEFAULT_LOG: &str = "info,webrtc=error,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_interceptor=error";
 
 #[derive(Parser)]
 #[command(version, about = "Records picture and sound of the counters of one site")]
@@ -71,7 +73,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into()),
         )
         .with_writer(std::io::stderr)
         .init();
@@ -81,7 +83,7 @@ fn main() -> ExitCode {
     let outcome = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
         .build()
-        .context("the runtime does not start")
+        .map_err(|e| anyhow::anyhow!("the runtime does not start: {e}"))
         .and_then(|runtime| {
             let outcome = runtime.block_on(perform(arguments.command));
             // A hanging camera may hold a blocking thread; the files are sealed by now.
@@ -91,7 +93,8 @@ fn main() -> ExitCode {
     match outcome {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("minhquay-recorder: {error:#}");
+            // Each error tells its source itself.
+            eprintln!("minhquay-recorder: {error}");
             let is_config = error.downcast_ref::<site_config::ConfigError>().is_some();
             ExitCode::from(if is_config { BAD_CONFIG } else { 1 })
         }
@@ -149,7 +152,7 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
 }
 
 fn read_password(file: &Path) -> anyhow::Result<String> {
-    let text = std::fs::read_to_string(file).with_context(|| file.display().to_string())?;
+    let text = std::fs::read_to_string(file).map_err(|e| anyhow::anyhow!("{}: {e}", file.display()))?;
     Ok(text.trim_end_matches(['\r', '\n']).to_owned())
 }
 

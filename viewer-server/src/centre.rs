@@ -1,7 +1,7 @@
 //! The centre as a whole: what every request and every background task works with.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use archive::dossier::{DossierPatterns, InvalidPattern};
 use archive::ids::SiteId;
@@ -17,6 +17,7 @@ use crate::access::{Attempts, PasswordError, Passwords};
 use crate::db::{Db, DbError};
 use crate::edge::{RecorderSessions, Uploads};
 use crate::ingest::Ingest;
+use crate::live::{EdgeCommands, LiveHub, Offline};
 use crate::places::Places;
 use crate::playback::Stills;
 use crate::search::KnownWords;
@@ -77,6 +78,8 @@ pub struct Centre {
     pub recorders: RecorderSessions,
     /// Segments on their way up.
     pub uploads: Uploads,
+    /// Live pictures.
+    pub live: LiveHub,
     /// Events to interactions.
     pub ingest: Ingest,
     /// How the counters do.
@@ -110,12 +113,22 @@ impl Centre {
         }
         let db = Db::open(&settings.database_url()).await?;
         db.migrate().await?;
-        Ok(Arc::new(Self {
+        let interaction = interaction_settings(&settings)?;
+        let storage = Storage::open(&settings)?;
+        let key = server_key(data_dir.join("server-key.pem"))?;
+        let passwords = Passwords::new()?;
+        Ok(Arc::new_cyclic(|centre| Self {
             zone: settings.time_zone(),
-            interaction: interaction_settings(&settings)?,
-            storage: Storage::open(&settings)?,
-            key: server_key(data_dir.join("server-key.pem"))?,
-            passwords: Passwords::new()?,
+            interaction,
+            storage,
+            key,
+            passwords,
+            live: LiveHub::new(
+                &settings.live,
+                settings.listen.ip(),
+                edge_commands(centre.clone()),
+                Arc::clone(&clock),
+            ),
             sign_ins: Attempts::new(10),
             enrolments: Attempts::new(20),
             recorders: RecorderSessions::default(),
@@ -181,6 +194,20 @@ impl Centre {
     pub async fn site_of(&self, counter: &archive::ids::CounterId) -> Result<Option<SiteId>, DbError> {
         Ok(self.places().await?.counter(counter).map(|c| c.site_id.clone()))
     }
+}
+
+/// The way to whichever recorder has a stream.
+fn edge_commands(centre: Weak<Centre>) -> EdgeCommands {
+    EdgeCommands::new(move |stream, command| {
+        let centre = centre.clone();
+        async move {
+            let centre = centre.upgrade().ok_or(Offline)?;
+            let places = centre.places().await.map_err(|_| Offline)?;
+            let stream = places.stream(&stream).ok_or(Offline)?;
+            let is_sent = centre.recorders.send(&stream.recorder_id, command);
+            is_sent.then_some(()).ok_or(Offline)
+        }
+    })
 }
 
 /// How events are read, as set up.

@@ -7,6 +7,7 @@ pub mod db;
 pub mod edge;
 pub mod http;
 pub mod ingest;
+pub mod live;
 pub mod places;
 pub mod playback;
 pub mod search;

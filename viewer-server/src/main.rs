@@ -18,6 +18,10 @@ use viewer_server::{commands, http, serve};
 /// `EX_CONFIG` of sysexits.h.
 const BAD_CONFIGURATION: u8 = 78;
 
+/// What is logged unless `RUST_LOG` says otherwise; WebRTC's libraries tell every step of every handshake.
+const DEFAULT_LOG: &str =
+    "info,sqlx=warn,webrtc=error,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_interceptor=error";
+
 #[derive(Parser)]
 #[command(
     name = "minhquay-server",
@@ -147,7 +151,7 @@ fn main() -> ExitCode {
     tracing_subscriber::fmt()
         .with_writer(std::io::stderr)
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| "info,sqlx=warn".into()),
+            tracing_subscriber::EnvFilter::try_from_default_env().unwrap_or_else(|_| DEFAULT_LOG.into()),
         )
         .init();
     // It is an error only if one is installed already.

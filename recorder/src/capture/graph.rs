@@ -313,6 +313,8 @@ fn encode_picture(
 ) -> Result<(), CaptureError> {
     let number = |value: u32| i32::try_from(value).unwrap_or(i32::MAX);
     let raw = gst::Caps::builder("video/x-raw")
+        // x264 takes 4:2:2 and 4:4:4 too, but few browsers play them.
+        .field("format", "I420")
         .field("width", number(picture.width))
         .field("height", number(picture.height))
         .field("framerate", gst::Fraction::new(number(picture.fps), 1))

@@ -175,7 +175,9 @@ impl Mux {
                     } else if flow.first_keyframe_ns.load(Relaxed) == NONE_NS {
                         return gst::PadProbeReturn::Handled;
                     }
-                    offer(&flow, pad, buffer, running);
+                    if let Some(caps) = pad.current_caps() {
+                        flow.tap.offer_picture(&caps, buffer, running);
+                    }
                     gst::PadProbeReturn::Ok
                 }
                 _ => gst::PadProbeReturn::Ok,
@@ -199,7 +201,9 @@ impl Mux {
                     match running_time(pad, buffer) {
                         // Sound before the first picture would start the file without a picture.
                         Some(running) if running.nseconds() >= first_keyframe_ns => {
-                            offer(&flow, pad, buffer, running);
+                            if let Some(caps) = pad.current_caps() {
+                                flow.tap.offer_sound(&caps, buffer, running);
+                            }
                             gst::PadProbeReturn::Ok
                         }
                         _ => gst::PadProbeReturn::Handled,
@@ -217,14 +221,6 @@ pub(super) fn running_time(pad: &gst::Pad, buffer: &gst::BufferRef) -> Option<gs
         .segment()
         .downcast_ref::<gst::ClockTime>()?
         .to_running_time(buffer.pts()?)
-}
-
-fn offer(flow: &Flow, pad: &gst::Pad, buffer: &gst::Buffer, running: gst::ClockTime) {
-    if flow.tap.has_subscribers()
-        && let Some(caps) = pad.current_caps()
-    {
-        flow.tap.offer(&caps, buffer, running);
-    }
 }
 
 /// A keyframe starts a fragment.

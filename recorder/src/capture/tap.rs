@@ -1,4 +1,4 @@
-//! Encoded samples for live viewers; costs nothing while nobody is subscribed.
+//! Encoded samples for live viewers; while nobody is subscribed it only holds on to the newest GOP.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -10,6 +10,9 @@ use super::live_audio::AacToOpus;
 
 /// Samples that a slow viewer may lag behind before it loses some: about five seconds.
 const MOST_WAITING: usize = 512;
+
+/// Most bytes of a GOP that are held; of a longer one nothing is.
+const MOST_HELD_BYTES: usize = 16 * 1024 * 1024;
 
 /// Picture or sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,8 +52,32 @@ pub struct EncodedSample {
 /// Where live viewers of one stream subscribe. It outlives the sessions of the capture.
 pub struct LiveTap {
     samples: broadcast::Sender<EncodedSample>,
+    /// Locked while a picture is published too, so that nobody gets one twice or not at all.
+    gop: Mutex<Gop>,
     keyframe_pad: Mutex<Option<gst::glib::WeakRef<gst::Pad>>>,
     audio: Mutex<Option<AacToOpus>>,
+}
+
+/// The pictures since the newest keyframe, as references to the capture's own buffers.
+#[derive(Default)]
+struct Gop {
+    pictures: Vec<(gst::Caps, gst::Buffer, gst::ClockTime)>,
+    size_bytes: usize,
+}
+
+impl Gop {
+    fn push(&mut self, caps: &gst::Caps, buffer: &gst::Buffer, running: gst::ClockTime) {
+        if !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT) {
+            *self = Self::default();
+        } else if self.pictures.is_empty() {
+            return;
+        }
+        self.size_bytes += buffer.size();
+        self.pictures.push((caps.clone(), buffer.clone(), running));
+        if self.size_bytes > MOST_HELD_BYTES {
+            *self = Self::default();
+        }
+    }
 }
 
 impl std::fmt::Debug for LiveTap {
@@ -65,6 +92,7 @@ impl Default for LiveTap {
     fn default() -> Self {
         Self {
             samples: broadcast::Sender::new(MOST_WAITING),
+            gop: Mutex::default(),
             keyframe_pad: Mutex::new(None),
             audio: Mutex::new(None),
         }
@@ -72,11 +100,17 @@ impl Default for LiveTap {
 }
 
 impl LiveTap {
-    /// All samples from now on. A receiver that lags loses the oldest and goes on at a keyframe.
-    pub fn subscribe(&self) -> broadcast::Receiver<EncodedSample> {
+    /// The newest GOP so far, and all samples from now on. A receiver that lags loses the oldest.
+    pub fn subscribe(&self) -> (Vec<EncodedSample>, broadcast::Receiver<EncodedSample>) {
+        let gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
         let receiver = self.samples.subscribe();
-        self.request_keyframe();
-        receiver
+        let pictures = gop.pictures.clone();
+        drop(gop);
+        let so_far = pictures
+            .iter()
+            .filter_map(|(caps, buffer, running)| picture(caps, buffer, *running))
+            .collect();
+        (so_far, receiver)
     }
 
     /// Asks the source for a keyframe; cameras may ignore it.
@@ -102,6 +136,7 @@ impl LiveTap {
 
     /// A session is over.
     pub(super) fn detach(&self) {
+        *self.gop.lock().unwrap_or_else(PoisonError::into_inner) = Gop::default();
         *self.keyframe_pad.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.stop_audio();
     }
@@ -115,46 +150,37 @@ impl LiveTap {
         self.samples.receiver_count() > 0
     }
 
-    /// Gives a picture or sound that passes to the viewers. `caps` are those of the pad.
-    pub(super) fn offer(&self, caps: &gst::CapsRef, buffer: &gst::BufferRef, running: gst::ClockTime) {
-        let Some(structure) = caps.structure(0) else { return };
-        let codec = match structure.name().as_str() {
-            "video/x-h264" => SampleCodec::H264,
-            "video/x-h265" => SampleCodec::H265,
-            "audio/x-opus" => SampleCodec::Opus,
-            "audio/mpeg" => return self.offer_aac(caps, buffer, running),
-            _ => return,
+    /// Gives a picture that passes to the viewers. `caps` are those of the pad.
+    pub(super) fn offer_picture(&self, caps: &gst::Caps, buffer: &gst::Buffer, running: gst::ClockTime) {
+        let mut gop = self.gop.lock().unwrap_or_else(PoisonError::into_inner);
+        gop.push(caps, buffer, running);
+        if self.has_subscribers()
+            && let Some(sample) = picture(caps, buffer, running)
+        {
+            self.publish(sample);
+        }
+    }
+
+    /// Gives sound that passes to the viewers. `caps` are those of the pad.
+    pub(super) fn offer_sound(&self, caps: &gst::CapsRef, buffer: &gst::BufferRef, running: gst::ClockTime) {
+        let Some(structure) = caps.structure(0).filter(|_| self.has_subscribers()) else {
+            return;
         };
-        let Ok(map) = buffer.map_readable() else { return };
-        let is_keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
-        let (kind, data) = match codec {
-            SampleCodec::Opus => (SampleKind::Audio, Bytes::copy_from_slice(&map)),
-            SampleCodec::H264 | SampleCodec::H265 => {
-                let headers = if is_keyframe {
-                    structure
-                        .get::<gst::Buffer>("codec_data")
-                        .ok()
-                        .and_then(|data| {
-                            let map = data.map_readable().ok()?;
-                            Some(match codec {
-                                SampleCodec::H264 => avcc_parameter_sets(&map),
-                                _ => hvcc_parameter_sets(&map),
-                            })
-                        })
-                        .unwrap_or_default()
-                } else {
-                    Vec::new()
-                };
-                (SampleKind::Video, to_annex_b(headers, &map))
+        match structure.name().as_str() {
+            "audio/x-opus" => {
+                if let Ok(map) = buffer.map_readable() {
+                    self.publish(EncodedSample {
+                        kind: SampleKind::Audio,
+                        codec: SampleCodec::Opus,
+                        pts_us: running.useconds() as i64,
+                        is_keyframe: true,
+                        data: Bytes::copy_from_slice(&map),
+                    });
+                }
             }
-        };
-        self.publish(EncodedSample {
-            kind,
-            codec,
-            pts_us: running.useconds() as i64,
-            is_keyframe,
-            data,
-        });
+            "audio/mpeg" => self.offer_aac(caps, buffer, running),
+            _ => {}
+        }
     }
 
     fn offer_aac(&self, caps: &gst::CapsRef, buffer: &gst::BufferRef, running: gst::ClockTime) {
@@ -175,7 +201,11 @@ impl LiveTap {
 
     /// Ends the transcoder that nobody listens to any more.
     pub(super) fn rest(&self) {
-        let is_running = self.audio.lock().unwrap_or_else(PoisonError::into_inner).is_some();
+        let is_running = self
+            .audio
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .is_some();
         if is_running && !self.has_subscribers() {
             self.stop_audio();
         }
@@ -185,6 +215,32 @@ impl LiveTap {
         // Fails only if nobody is subscribed any more.
         let _ = self.samples.send(sample);
     }
+}
+
+fn picture(caps: &gst::CapsRef, buffer: &gst::BufferRef, running: gst::ClockTime) -> Option<EncodedSample> {
+    let structure = caps.structure(0)?;
+    type ParameterSets = fn(&[u8]) -> Vec<u8>;
+    let (codec, parameter_sets): (_, ParameterSets) = match structure.name().as_str() {
+        "video/x-h264" => (SampleCodec::H264, avcc_parameter_sets),
+        "video/x-h265" => (SampleCodec::H265, hvcc_parameter_sets),
+        _ => return None,
+    };
+    let map = buffer.map_readable().ok()?;
+    let is_keyframe = !buffer.flags().contains(gst::BufferFlags::DELTA_UNIT);
+    let codec_data = structure
+        .get::<gst::Buffer>("codec_data")
+        .ok()
+        .filter(|_| is_keyframe);
+    let headers = codec_data
+        .and_then(|data| Some(parameter_sets(&data.map_readable().ok()?)))
+        .unwrap_or_default();
+    Some(EncodedSample {
+        kind: SampleKind::Video,
+        codec,
+        pts_us: running.useconds() as i64,
+        is_keyframe,
+        data: to_annex_b(headers, &map),
+    })
 }
 
 const START_CODE: [u8; 4] = [0, 0, 0, 1];
@@ -255,13 +311,40 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_subscriber_gets_the_newest_gop_first_and_nothing_twice() {
+        gst::init().unwrap();
+        let tap = LiveTap::default();
+        let caps = gst::Caps::builder("video/x-h264").build();
+        let offer = |number: u8, is_keyframe: bool| {
+            let mut buffer = gst::Buffer::from_slice([0, 0, 0, 1, number]);
+            if !is_keyframe {
+                let buffer = buffer.get_mut().unwrap();
+                buffer.set_flags(gst::BufferFlags::DELTA_UNIT);
+            }
+            tap.offer_picture(&caps, &buffer, gst::ClockTime::from_mseconds(number.into()));
+        };
+        for (number, is_keyframe) in [(1, false), (2, true), (3, false), (4, true), (5, false)] {
+            offer(number, is_keyframe);
+        }
+        let (so_far, mut receiver) = tap.subscribe();
+        let numbers: Vec<_> = so_far.iter().map(|s| s.data[4]).collect();
+        assert_eq!(numbers, [4, 5]);
+        offer(6, false);
+        assert_eq!(receiver.try_recv().unwrap().data[4], 6);
+        tap.detach();
+        assert!(tap.subscribe().0.is_empty());
+    }
+
+    #[test]
     fn keyframe_gets_parameter_sets_and_start_codes() {
         let avcc = [1, 0x64, 0, 0x28, 0xff, 0xe1, 0, 2, 0x67, 0xaa, 1, 0, 1, 0x68];
         let sample = [0, 0, 0, 2, 0x65, 0x01, 0, 0, 0, 1, 0x06];
         let data = to_annex_b(avcc_parameter_sets(&avcc), &sample);
         assert_eq!(
             &data[..],
-            [0, 0, 0, 1, 0x67, 0xaa, 0, 0, 0, 1, 0x68, 0, 0, 0, 1, 0x65, 1, 0, 0, 0, 1, 6]
+            [
+                0, 0, 0, 1, 0x67, 0xaa, 0, 0, 0, 1, 0x68, 0, 0, 0, 1, 0x65, 1, 0, 0, 0, 1, 6
+            ]
         );
     }
 

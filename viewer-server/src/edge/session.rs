@@ -55,6 +55,11 @@ pub async fn serve(centre: Arc<Centre>, mut socket: WebSocket) {
             metrics::counter!("minhquay_recorder_sessions_total").increment(1);
             tracing::info!(recorder = %recorder.recorder_id, "recorder connected");
             let number = opened.number;
+            if let Ok(places) = centre.places().await {
+                let streams = places.streams_from(&recorder.recorder_id);
+                let streams: Vec<_> = streams.iter().map(|s| s.stream_id.clone()).collect();
+                centre.live.recorder_connected(&streams).await;
+            }
             let ended = converse(&centre, &mut socket, &recorder, opened).await;
             centre.recorders.close(&recorder.recorder_id, number);
             centre.supervision.poke();
@@ -241,6 +246,10 @@ async fn take(
         ToServer::LiveEnded { stream, reason } => {
             let reason: String = reason.chars().take(200).collect();
             tracing::info!(recorder = %recorder.recorder_id, %stream, reason, "live ended at the recorder");
+            let places = centre.places().await?;
+            if places.stream(&stream).is_some_and(|s| s.recorder_id == recorder.recorder_id) {
+                centre.live.live_ended(&stream, &reason);
+            }
             Ok(())
         }
     }

@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::access::{PasswordError, TooManyAttempts};
 use crate::db::DbError;
 use crate::edge::{EnrolError, UploadError};
+use crate::live::LiveError;
 use crate::playback::StillError;
 use crate::storage::StorageError;
 
@@ -189,6 +190,23 @@ impl From<StillError> for Problem {
             StillError::NoRecording => Self::no_recording(),
             other => Self::internal(&other),
         }
+    }
+}
+
+impl From<LiveError> for Problem {
+    fn from(error: LiveError) -> Self {
+        let (status, code) = match &error {
+            LiveError::StreamOffline { .. } | LiveError::NotPublished { .. } | LiveError::Refused { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "stream_offline")
+            }
+            LiveError::CodecNotPlayable { .. } => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "codec_not_playable"),
+            LiveError::UnusableOffer { .. } => (StatusCode::BAD_REQUEST, "bad_offer"),
+            LiveError::NotWanted { .. } => (StatusCode::CONFLICT, "not_wanted"),
+            LiveError::UnknownSession => return Self::not_found("live session"),
+            LiveError::NoFreePort => (StatusCode::SERVICE_UNAVAILABLE, "too_many_viewers"),
+            LiveError::Peer { .. } => return Self::internal(&error),
+        };
+        Self::new(status, code, error.to_string())
     }
 }
 

@@ -9,6 +9,7 @@ mod extract;
 mod footage;
 mod health;
 mod interactions;
+mod live;
 mod live_state;
 mod places;
 mod range;
@@ -72,11 +73,14 @@ fn described() -> OpenApiRouter<Arc<Centre>> {
         .routes(routes!(footage::get_playlist))
         .routes(routes!(footage::media))
         .routes(routes!(footage::still))
+        .routes(routes!(live::watch))
+        .routes(routes!(live::add_candidates, live::close))
         .routes(routes!(live_state::live_state))
         .routes(routes!(events::post))
         .routes(routes!(edge::enrol))
         .routes(routes!(edge::session))
         .routes(routes!(edge::begin_upload))
+        .routes(routes!(live::publish, live::unpublish))
         .layer(DefaultBodyLimit::max(MAX_BODY_BYTES))
         .merge(uploads)
 }

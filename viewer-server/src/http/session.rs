@@ -79,7 +79,9 @@ fn set_cookie(centre: &Centre, secret: &str, max_age_s: i64) -> String {
 pub async fn sign_out(State(centre): State<Arc<Centre>>, headers: HeaderMap) -> Answer<Response> {
     if let Some(secret) = auth::cookie(&headers) {
         auth::check_origin(&headers, &centre.settings.public_url)?;
-        centre.db.close_session(&access::secret_hash(secret)).await?;
+        let session = access::secret_hash(secret);
+        centre.db.close_session(&session).await?;
+        centre.live.close_sessions_of(&session);
     }
     Ok((
         StatusCode::NO_CONTENT,
