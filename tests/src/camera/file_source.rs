@@ -133,19 +133,31 @@ fn collect(
         "audio/x-opus" | "audio/x-mulaw" | "audio/x-alaw" => (Track::Audio, "identity"),
         _ => return Ok(()),
     };
-    let bin = gst::parse::bin_from_description(&format!("{convert} ! appsink name=out sync=false async=false"), true)
-        .map_err(|_| gst::glib::bool_error!("no element for {name}"))?;
+    // No preroll: in a short file all pictures may come before the first sound, which would then never come.
+    let bin = gst::parse::bin_from_description(
+        &format!("{convert} ! fakesink name=out sync=false async=false"),
+        true,
+    )
+    .map_err(|_| gst::glib::bool_error!("no element for {name}"))?;
     let sink = bin
         .by_name("out")
-        .and_then(|e| e.downcast::<gst_app::AppSink>().ok())
+        .and_then(|e| e.static_pad("sink"))
         .expect("the description names its sink");
     let sender = sender.clone();
-    let on_sample = move |sink: &gst_app::AppSink| {
-        let sample = sink.pull_sample().map_err(|_| gst::FlowError::Eos)?;
-        sender.send((track, sample)).map_err(|_| gst::FlowError::Eos)?;
-        Ok(gst::FlowSuccess::Ok)
-    };
-    sink.set_callbacks(gst_app::AppSinkCallbacks::builder().new_sample(on_sample).build());
+    // Taken before the sink, which would leave out what lies before the start, an encoder's priming.
+    sink.add_probe(gst::PadProbeType::BUFFER, move |pad, info| {
+        let segment = pad.sticky_event::<gst::event::Segment>(0);
+        if let (Some(buffer), Some(caps), Some(segment)) = (info.buffer(), pad.current_caps(), segment) {
+            let sample = gst::Sample::builder()
+                .buffer(buffer)
+                .caps(&caps)
+                .segment(segment.segment())
+                .build();
+            // Nobody receives any more when loading has failed.
+            let _ = sender.send((track, sample));
+        }
+        gst::PadProbeReturn::Ok
+    });
     pipeline.add(&bin)?;
     bin.sync_state_with_parent()?;
     let sink_pad = bin
@@ -183,6 +195,7 @@ fn arrange(taken: Vec<(Track, gst::Sample)>, has_sound: bool) -> Option<Loaded> 
     let last_ns = timed.iter().filter(|t| t.0 == Track::Video).map(|t| t.2).max()?;
     // The last frame lasts as long as the average one.
     let length_ns = (last_ns - first_ns) * frames / (frames - 1).max(1);
+    wrap_priming(&mut timed, first_ns, length_ns);
     let mut samples: Vec<Sample> = timed
         .into_iter()
         .filter(|(track, _, pts, _)| *track == Track::Video || (first_ns..first_ns + length_ns).contains(pts))
@@ -201,6 +214,25 @@ fn arrange(taken: Vec<(Track, gst::Sample)>, has_sound: bool) -> Option<Loaded> 
         video_caps,
         audio_caps,
     })
+}
+
+/// Moves a sound encoder's priming, which lies before the start, to the end if a sample is missing there: qtdemux
+/// leaves out the last sample of a track that has priming.
+fn wrap_priming(timed: &mut [(Track, i64, i64, gst::Buffer)], first_ns: i64, length_ns: i64) {
+    let is_sound = |t: &&mut (Track, i64, i64, gst::Buffer)| t.0 == Track::Audio;
+    let last_ns = timed
+        .iter_mut()
+        .filter(is_sound)
+        .map(|t| t.2)
+        .max()
+        .unwrap_or_default();
+    let Some(priming) = timed.iter_mut().filter(is_sound).find(|t| t.2 < first_ns) else {
+        return;
+    };
+    let (duration_ns, wrapped_ns) = (first_ns - priming.2, priming.2 + length_ns);
+    if wrapped_ns > last_ns + duration_ns / 2 {
+        (priming.1, priming.2) = (wrapped_ns, wrapped_ns);
+    }
 }
 
 fn signed_ns(time: Option<gst::Signed<gst::ClockTime>>) -> i64 {

@@ -115,16 +115,6 @@ fn rate_hz(codec: AudioCodec) -> u32 {
     }
 }
 
-/// Samples by which a decoder's output lags behind what was encoded; no RTP format carries this number, so the
-/// camera sends its sound that much earlier, as one would expect of a camera whose sound is in step.
-fn codec_delay_samples(codec: AudioCodec) -> u64 {
-    match codec {
-        AudioCodec::Aac => 1_024,
-        AudioCodec::Opus => 312,
-        AudioCodec::None | AudioCodec::Pcmu | AudioCodec::Pcma => 0,
-    }
-}
-
 fn app_src(pipeline: &gst::Pipeline, name: &str) -> Option<gst_app::AppSrc> {
     pipeline.by_name(name)?.downcast().ok()
 }
@@ -172,13 +162,12 @@ fn output(
     Some(receiver)
 }
 
+/// By how much a decoder's output lags behind what the encoder's times say. RTP does not carry this number, so the
+/// camera sends its sound that much earlier, as one would expect of a camera whose sound is in step. Opus takes
+/// care of this itself.
 fn codec_delay(format: &gst::StructureRef) -> gst::ClockTime {
-    let codec = match format.name().as_str() {
-        "audio/mpeg" => AudioCodec::Aac,
-        "audio/x-opus" => AudioCodec::Opus,
-        _ => AudioCodec::None,
-    };
-    gst::ClockTime::from_nseconds(codec_delay_samples(codec) * 1_000_000_000 / 48_000)
+    let delay_samples = if format.name() == "audio/mpeg" { 1_024 } else { 0 };
+    gst::ClockTime::from_nseconds(delay_samples * 1_000_000_000 / 48_000)
 }
 
 /// Ties frames and sound samples to the system clock and to wall time.

@@ -145,8 +145,8 @@ fn launch(video: &str, audio: Option<&str>) -> String {
     let audio_payloader = match audio {
         None => None,
         Some("audio/x-opus") => Some("rtpopuspay pt=97"),
-        Some("audio/x-mulaw") => Some("rtppcmupay pt=0"),
-        Some("audio/x-alaw") => Some("rtppcmapay pt=8"),
+        Some("audio/x-mulaw") => Some("rtppcmupay pt=0 perfect-rtptime=false"),
+        Some("audio/x-alaw") => Some("rtppcmapay pt=8 perfect-rtptime=false"),
         Some(_) => Some("rtpmp4gpay pt=97"),
     };
     let audio = audio_payloader.map_or_else(String::new, |p| {
