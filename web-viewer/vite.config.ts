@@ -19,6 +19,8 @@ export default defineConfig(async ({ command }) => ({
   ],
   build: {
     target: 'es2022',
+    // Older targets would have light-dark() rewritten into variables that nested dark areas cannot change.
+    cssTarget: ['chrome123', 'firefox121', 'safari17.5'],
     // Data URLs for fonts and images would need a looser content security policy.
     assetsInlineLimit: 0,
     // hls.js alone is larger than the default limit; it is loaded only where footage shows.

@@ -210,16 +210,30 @@ async function answer(req: IncomingMessage, res: ServerResponse, next: () => voi
   return problem(res, 404, 'not_found');
 }
 
+/** What the server sends with the page; a build that needs more than this does not work there. */
+const CSP =
+  "default-src 'self'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; media-src 'self' blob:; " +
+  "worker-src 'self' blob:; font-src 'self'; connect-src 'self'; object-src 'none'; base-uri 'none'; form-action 'self'";
+
+function handle(req: IncomingMessage, res: ServerResponse, next: () => void) {
+  answer(req, res, next).catch((cause: unknown) => {
+    console.error(cause);
+    if (!res.headersSent) problem(res, 500, 'server_error');
+  });
+}
+
 export function mockApi(): Plugin {
   return {
     name: 'mock-api',
     configureServer(server) {
-      server.middlewares.use((req, res, next) => {
-        answer(req, res, next).catch((cause: unknown) => {
-          console.error(cause);
-          if (!res.headersSent) problem(res, 500, 'server_error');
-        });
+      server.middlewares.use(handle);
+    },
+    configurePreviewServer(server) {
+      server.middlewares.use((_, res, next) => {
+        res.setHeader('content-security-policy', CSP);
+        next();
       });
+      server.middlewares.use(handle);
     },
   };
 }

@@ -5,6 +5,7 @@ import { watch } from './whep';
 type Mode = 'connecting' | 'live' | 'stills';
 
 const STILL_EVERY_MS = 5000;
+const STILL_MISSING_MS = 30_000;
 const FIRST_PICTURE_MS = 6000;
 const FROZEN_MS = 8000;
 const FIRST_RETRY_MS = 5000;
@@ -25,6 +26,7 @@ export class LivePicture {
   #timers = new Set<number>();
   #delay = FIRST_RETRY_MS;
   #counted = false;
+  #stillAgainAt = 0;
 
   constructor(streamId: string) {
     this.#streamId = streamId;
@@ -87,7 +89,13 @@ export class LivePicture {
     this.#counted = false;
   }
 
+  /** There is no still now; asking each few seconds would not bring one. */
+  stillMissing() {
+    this.#stillAgainAt = Date.now() + STILL_MISSING_MS;
+  }
+
   #refreshStill() {
+    if (Date.now() < this.#stillAgainAt) return;
     this.still = urls.still(this.#streamId, Date.now(), 640);
   }
 
