@@ -37,9 +37,11 @@ pub async fn check(settings: &RecorderSettings) -> Result<CheckReport, IndexErro
                 Err(error) => Some(error.to_string()),
                 Ok(bytes) => match segment.sha256 {
                     // A growing file may be ahead of its rows, never behind.
-                    None if (bytes.len() as u64) < segment.size_bytes => {
-                        Some(format!("{} bytes, {} are known to be synced", bytes.len(), segment.size_bytes))
-                    }
+                    None if (bytes.len() as u64) < segment.size_bytes => Some(format!(
+                        "{} bytes, {} are known to be synced",
+                        bytes.len(),
+                        segment.size_bytes
+                    )),
                     None => None,
                     Some(sha256) if Digest::of(&bytes) == sha256 => None,
                     Some(_) if bytes.len() as u64 != segment.size_bytes => {

@@ -158,7 +158,11 @@ impl Delay {
     pub fn watch(&self, pad: &gst::Pad, pipeline: &gst::Pipeline, kind: TrackKind) {
         let pipeline = pipeline.downgrade();
         let smallest = match kind {
-            TrackKind::Video => vec![self.since_anchor_ns.clone(), self.recent_ns.clone(), self.video.smallest_ns.clone()],
+            TrackKind::Video => vec![
+                self.since_anchor_ns.clone(),
+                self.recent_ns.clone(),
+                self.video.smallest_ns.clone(),
+            ],
             TrackKind::Audio => vec![self.audio.smallest_ns.clone()],
         };
         let (video, audio) = (self.video.clone(), self.audio.clone());
@@ -186,7 +190,10 @@ impl Delay {
                     TrackKind::Video => &video,
                     TrackKind::Audio => &audio,
                 };
-                if own.first_ns.compare_exchange(NONE_NS, now_ns, Relaxed, Relaxed).is_ok()
+                if own
+                    .first_ns
+                    .compare_exchange(NONE_NS, now_ns, Relaxed, Relaxed)
+                    .is_ok()
                     && let Some(base_ns) = own_time.and_then(|own_time| base_ns(pad, info, own_time))
                 {
                     own.base_ns.store(base_ns, Relaxed);
@@ -200,7 +207,8 @@ impl Delay {
                         }
                         _ => {}
                     }
-                    let is_measured = video.age_ns(now_ns) >= MEASURE_NS || own.age_ns(now_ns) >= 3 * MEASURE_NS;
+                    let is_measured =
+                        video.age_ns(now_ns) >= MEASURE_NS || own.age_ns(now_ns) >= 3 * MEASURE_NS;
                     if own.age_ns(now_ns) < MEASURE_NS || !is_measured {
                         return gst::PadProbeReturn::Handled;
                     }

@@ -117,7 +117,10 @@ fn rtsp_source(
     source.set_property("tcp-timeout", 5_000_000u64);
     source.set_property("timeout", 5_000_000u64);
     source.set_property("udp-buffer-size", 4 * 1024 * 1024i32);
-    source.set_property("user-agent", concat!("minhquay-recorder/", env!("CARGO_PKG_VERSION")));
+    source.set_property(
+        "user-agent",
+        concat!("minhquay-recorder/", env!("CARGO_PKG_VERSION")),
+    );
     if let (Some(username), Some(file)) = (username, password_file) {
         let password = std::fs::read_to_string(file).map_err(|source| CaptureError::Password {
             file: file.to_owned(),
@@ -203,7 +206,10 @@ fn connect_rtsp(pipeline: &gst::Pipeline, source: &gst::Element, mux: &Arc<Mux>,
     });
     let doors = mux.clone();
     source.connect_no_more_pads(move |_| {
-        doors.flow.is_established.store(true, std::sync::atomic::Ordering::Relaxed);
+        doors
+            .flow
+            .is_established
+            .store(true, std::sync::atomic::Ordering::Relaxed);
         if doors.pad(TrackKind::Video).is_none() {
             let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
             doors.flow.end(

@@ -24,7 +24,11 @@ impl AacToOpus {
             .max_buffers(64)
             .leaky_type(gst_app::AppLeakyType::Downstream)
             .build();
-        let sink = gst_app::AppSink::builder().sync(false).max_buffers(64).drop(true).build();
+        let sink = gst_app::AppSink::builder()
+            .sync(false)
+            .max_buffers(64)
+            .drop(true)
+            .build();
         sink.set_callbacks(
             gst_app::AppSinkCallbacks::builder()
                 .new_sample(move |sink| {
@@ -42,7 +46,9 @@ impl AacToOpus {
             gst::ElementFactory::make("avdec_aac").build()?,
             gst::ElementFactory::make("audioconvert").build()?,
             gst::ElementFactory::make("audioresample").build()?,
-            gst::ElementFactory::make("opusenc").property("bitrate", 48_000).build()?,
+            gst::ElementFactory::make("opusenc")
+                .property("bitrate", 48_000)
+                .build()?,
             sink.upcast(),
         ];
         pipeline.add_many(&chain)?;

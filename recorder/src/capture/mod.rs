@@ -126,11 +126,17 @@ impl Health {
 
     /// Why nothing is captured now.
     pub fn fault(&self) -> Option<GapCause> {
-        *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+        *self
+            .fault
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 
     pub(crate) fn set_fault(&self, fault: Option<GapCause>) {
-        *self.fault.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
+        *self
+            .fault
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner) = fault;
     }
 }
 

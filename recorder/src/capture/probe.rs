@@ -44,7 +44,9 @@ pub async fn probe(url: &str, credentials: Option<(&str, &str)>) -> Result<Probe
         // The data itself is not looked at.
         if let (Some(bin), Ok(sink)) = (
             source.parent().and_then(|p| p.downcast::<gst::Bin>().ok()),
-            gst::ElementFactory::make("fakesink").property("sync", false).build(),
+            gst::ElementFactory::make("fakesink")
+                .property("sync", false)
+                .build(),
         ) && bin.add(&sink).is_ok()
             && let Some(into) = sink.static_pad("sink")
         {
@@ -60,7 +62,9 @@ pub async fn probe(url: &str, credentials: Option<(&str, &str)>) -> Result<Probe
     });
     let playing = pipeline.clone();
     let outcome = async {
-        let bus = playing.bus().ok_or_else(|| CaptureError::Build("no bus".into()))?;
+        let bus = playing
+            .bus()
+            .ok_or_else(|| CaptureError::Build("no bus".into()))?;
         let mut errors = bus.stream_filtered(&[gst::MessageType::Error]);
         playing
             .set_state(gst::State::Playing)
@@ -119,9 +123,13 @@ fn describe(device: &gst::Device) -> Option<String> {
     let element = device.create_element(None).ok()?;
     let factory = element.factory()?.name();
     let property = |name: &str| {
-        element
-            .find_property(name)
-            .and_then(|_| element.property_value(name).get::<Option<String>>().ok().flatten())
+        element.find_property(name).and_then(|_| {
+            element
+                .property_value(name)
+                .get::<Option<String>>()
+                .ok()
+                .flatten()
+        })
     };
     let path = property("device")?;
     let key = match factory.as_str() {

@@ -122,7 +122,10 @@ async fn finish(graph: &Graph) {
         let _ = sent.await;
         graph.sink.drained.notified().await;
     };
-    if tokio::time::timeout(Duration::from_secs(2), drained).await.is_err() {
+    if tokio::time::timeout(Duration::from_secs(2), drained)
+        .await
+        .is_err()
+    {
         tracing::warn!("the muxer did not give its last samples in time");
     }
 }
@@ -245,7 +248,7 @@ impl Watch<'_> {
             return None;
         }
         let change_ms = (recent_ns - current.delay_ns) / 1_000_000;
-        (change_ms < -CAMERA_STEP_MS || change_ms > 10 * CAMERA_STEP_MS).then(|| {
+        (!(-CAMERA_STEP_MS..=10 * CAMERA_STEP_MS).contains(&change_ms)).then(|| {
             (
                 GapCause::TracksChanged,
                 format!("the camera's clock jumped by {:+.1} s", -change_ms as f64 / 1e3),

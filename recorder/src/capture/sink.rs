@@ -97,7 +97,12 @@ impl Sink {
 
     /// Remembers the delay that an anchor took.
     pub fn note_delay(&self, delay_ns: i64) {
-        if let Some(current) = self.current.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+        if let Some(current) = self
+            .current
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .as_mut()
+        {
             current.delay_ns = delay_ns;
         }
     }
@@ -175,7 +180,8 @@ impl Receiver {
         let mut opening = self.opening.lock().unwrap_or_else(PoisonError::into_inner);
         let mut current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
         if current.is_some() {
-            self.flow.end(GapCause::TracksChanged, "the muxer began a new file");
+            self.flow
+                .end(GapCause::TracksChanged, "the muxer began a new file");
             return Err(gst::FlowError::Eos);
         }
         *current = Some(CurrentRun {

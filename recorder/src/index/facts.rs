@@ -126,11 +126,17 @@ mod tests {
     async fn gives_facts_in_order_and_forgets_what_is_acknowledged() {
         let (_dir, index) = with_events(5).await;
         let (first, facts) = index.facts_after(0).await.unwrap().unwrap();
-        assert_eq!((first, ids(&facts)), (1, ["0", "1", "2", "3", "4"].map(String::from).to_vec()));
+        assert_eq!(
+            (first, ids(&facts)),
+            (1, ["0", "1", "2", "3", "4"].map(String::from).to_vec())
+        );
         index.forget_facts(3).await.unwrap();
         add(&index, 5, 1).await;
         let (first, facts) = index.facts_after(3).await.unwrap().unwrap();
-        assert_eq!((first, ids(&facts)), (4, ["3", "4", "5"].map(String::from).to_vec()));
+        assert_eq!(
+            (first, ids(&facts)),
+            (4, ["3", "4", "5"].map(String::from).to_vec())
+        );
     }
 
     #[tokio::test]
@@ -147,7 +153,10 @@ mod tests {
         let (_dir, index) = with_events(3).await;
         index.continue_facts_behind(100).await.unwrap();
         let (first, facts) = index.facts_after(100).await.unwrap().unwrap();
-        assert_eq!((first, ids(&facts)), (101, ["0", "1", "2"].map(String::from).to_vec()));
+        assert_eq!(
+            (first, ids(&facts)),
+            (101, ["0", "1", "2"].map(String::from).to_vec())
+        );
         add(&index, 3, 1).await;
         assert_eq!(index.facts_after(103).await.unwrap().unwrap().0, 104);
     }

@@ -12,7 +12,9 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sqlx::sqlite::{SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous};
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
+};
 use tokio::sync::watch;
 
 pub use events::Stored;
@@ -130,11 +132,15 @@ impl Index {
     /// # Errors
     /// If there is none.
     pub async fn open_read_only(file: &Path) -> Result<Self, IndexError> {
-        let options = SqliteConnectOptions::new().filename(file).create_if_missing(false);
-        let reader = Self::reading(options).await.map_err(|source| IndexError::Database {
-            file: file.to_owned(),
-            source,
-        })?;
+        let options = SqliteConnectOptions::new()
+            .filename(file)
+            .create_if_missing(false);
+        let reader = Self::reading(options)
+            .await
+            .map_err(|source| IndexError::Database {
+                file: file.to_owned(),
+                source,
+            })?;
         Ok(Self {
             writer: reader.clone(),
             reader,

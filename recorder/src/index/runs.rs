@@ -80,7 +80,10 @@ impl Index {
                 .fetch_all(&self.reader)
                 .await?;
         rows.iter()
-            .map(|id| id.parse().map_err(|e: archive::ids::InvalidId| super::damaged("run.run_id")(e.to_string())))
+            .map(|id| {
+                id.parse()
+                    .map_err(|e: archive::ids::InvalidId| super::damaged("run.run_id")(e.to_string()))
+            })
             .collect()
     }
 }

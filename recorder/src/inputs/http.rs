@@ -63,16 +63,29 @@ async fn post_events(
         .and_then(|value| value.to_str().ok())
         .and_then(|value| value.strip_prefix("Bearer "));
     if !given.is_some_and(|given| token.is(given.trim())) {
-        return problem(StatusCode::UNAUTHORIZED, "not_signed_in", "a valid bearer token is needed");
+        return problem(
+            StatusCode::UNAUTHORIZED,
+            "not_signed_in",
+            "a valid bearer token is needed",
+        );
     }
     let events = match serde_json::from_slice::<Value>(&body) {
         Ok(Value::Array(events)) if events.len() <= MOST_EVENTS => events,
         Ok(Value::Array(events)) => {
-            let detail = format!("a batch has at most {MOST_EVENTS} events, this has {}", events.len());
+            let detail = format!(
+                "a batch has at most {MOST_EVENTS} events, this has {}",
+                events.len()
+            );
             return problem(StatusCode::PAYLOAD_TOO_LARGE, "too_large", &detail);
         }
         Ok(event) => vec![event],
-        Err(error) => return problem(StatusCode::BAD_REQUEST, "bad_parameter", &format!("not JSON: {error}")),
+        Err(error) => {
+            return problem(
+                StatusCode::BAD_REQUEST,
+                "bad_parameter",
+                &format!("not JSON: {error}"),
+            );
+        }
     };
     match inputs.store("http", &events).await {
         Ok(stored) => {

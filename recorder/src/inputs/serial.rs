@@ -122,7 +122,12 @@ mod tests {
         let end = name.iter().position(|b| *b == 0).unwrap();
         let name = String::from_utf8(name[..end].to_vec()).unwrap();
         // SAFETY: both descriptors were just opened and belong to nobody else.
-        let files = unsafe { (std::fs::File::from_raw_fd(master), std::fs::File::from_raw_fd(slave)) };
+        let files = unsafe {
+            (
+                std::fs::File::from_raw_fd(master),
+                std::fs::File::from_raw_fd(slave),
+            )
+        };
         (files.0, files.1, name)
     }
 
@@ -144,7 +149,10 @@ mod tests {
         let mut changes = index.subscribe();
         let task = tokio::spawn(run(inputs.clone(), settings));
         master.write_all(b"000.00.17.H26-180615-0001\r").unwrap();
-        tokio::time::timeout(Duration::from_secs(10), changes.changed()).await.unwrap().unwrap();
+        tokio::time::timeout(Duration::from_secs(10), changes.changed())
+            .await
+            .unwrap()
+            .unwrap();
         let (_, facts) = index.facts_after(0).await.unwrap().unwrap();
         match facts.as_slice() {
             [Fact::Event { event, .. }] => {

@@ -143,7 +143,8 @@ impl SegmentFile {
             path: self.path.clone(),
             source,
         };
-        if self.size_bytes != self.synced_bytes || self.file.metadata().map_err(failed)?.len() != self.synced_bytes
+        if self.size_bytes != self.synced_bytes
+            || self.file.metadata().map_err(failed)?.len() != self.synced_bytes
         {
             self.file.set_len(self.synced_bytes).map_err(failed)?;
             self.file.sync_all().map_err(failed)?;
@@ -159,7 +160,9 @@ impl SegmentFile {
 
 fn reference(init: &Init, clock: &RunClock, fragment: &archive::fmp4::ScannedFragment) -> Option<[u8; 32]> {
     let leading = &init.leading_track().track;
-    let run = fragment.track(leading.track_id).filter(|run| run.sample_count > 0)?;
+    let run = fragment
+        .track(leading.track_id)
+        .filter(|run| run.sample_count > 0)?;
     let wall = clock.wall(archive::fmp4::media_time(run.min_pts, leading.timescale, 0))?;
     let ticks = u64::try_from(run.min_pts).ok()?;
     Some(write_prft(leading.track_id, wall, ticks))

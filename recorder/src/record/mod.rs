@@ -177,7 +177,9 @@ impl Writer {
         let stream = captured.stream;
         let outcome = match captured.event {
             CaptureEvent::RunStarted { run, init, anchor } => {
-                writer.begin(&self.index, &mut self.pending, run, init, anchor).await
+                writer
+                    .begin(&self.index, &mut self.pending, run, init, anchor)
+                    .await
             }
             CaptureEvent::Fragment { run, bytes } => {
                 writer

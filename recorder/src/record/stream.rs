@@ -93,7 +93,11 @@ impl StreamWriter {
     }
 
     pub fn anchored(&mut self, pending: &mut Vec<Change>, run: &RunId, anchor: Anchor) {
-        if let Some(open) = self.run.as_mut().filter(|open| open.run == *run && !open.has_failed) {
+        if let Some(open) = self
+            .run
+            .as_mut()
+            .filter(|open| open.run == *run && !open.has_failed)
+        {
             open.anchors.push(anchor);
             open.clock = RunClock::new(&open.anchors);
             pending.push(Change::Anchored {
@@ -113,7 +117,11 @@ impl StreamWriter {
     ) -> Result<(), WriteError> {
         let mut rest = bytes;
         while !rest.is_empty() {
-            let Some(open) = self.run.as_ref().filter(|open| open.run == *run && !open.has_failed) else {
+            let Some(open) = self
+                .run
+                .as_ref()
+                .filter(|open| open.run == *run && !open.has_failed)
+            else {
                 return Ok(());
             };
             let invalid = |e: archive::fmp4::Fmp4Error| WriteError::Fragment(e.to_string());
@@ -126,7 +134,8 @@ impl StreamWriter {
             let picture = scanned.track(leading.track_id).filter(|t| t.sample_count > 0);
             let start = picture.map(|t| archive::fmp4::media_time(t.min_pts, leading.timescale, 0));
             let is_keyframe = picture.is_some_and(|t| t.is_first_sync);
-            self.write_one(settings, index, pending, one, start.filter(|_| is_keyframe)).await?;
+            self.write_one(settings, index, pending, one, start.filter(|_| is_keyframe))
+                .await?;
         }
         Ok(())
     }
@@ -140,8 +149,11 @@ impl StreamWriter {
         bytes: &[u8],
         keyframe: Option<MediaTime>,
     ) -> Result<(), WriteError> {
-        let Some(open) = self.run.as_mut() else { return Ok(()) };
-        let is_full = |segment: &SegmentFile| keyframe.is_some_and(|at| at - segment.start >= settings.segment_us);
+        let Some(open) = self.run.as_mut() else {
+            return Ok(());
+        };
+        let is_full =
+            |segment: &SegmentFile| keyframe.is_some_and(|at| at - segment.start >= settings.segment_us);
         if open.segment.as_ref().is_some_and(is_full) {
             seal(open, pending)?;
         }
@@ -268,7 +280,10 @@ impl StreamWriter {
 fn sync_segment(segment: &mut SegmentFile, pending: &mut Vec<Change>) -> Result<(), WriteError> {
     let segment_id = segment.segment_id;
     let rows = segment.sync()?;
-    pending.extend(rows.into_iter().map(|fragment| Change::Fragment { segment_id, fragment }));
+    pending.extend(
+        rows.into_iter()
+            .map(|fragment| Change::Fragment { segment_id, fragment }),
+    );
     Ok(())
 }
 
@@ -299,6 +314,8 @@ fn seal_synced(segment: &mut SegmentFile, pending: &mut Vec<Change>) {
                 .increment(1);
             pending.push(Change::Sealed { segment_id, sha256 });
         }
-        Err(error) => tracing::error!(segment = %segment.key, %error, "can't be sealed before the next start"),
+        Err(error) => {
+            tracing::error!(segment = %segment.key, %error, "can't be sealed before the next start")
+        }
     }
 }

@@ -82,7 +82,9 @@ async fn open_place(dir: tempfile::TempDir, segment_us: i64) -> Place {
         segment_us,
         sync: Duration::from_millis(100),
     };
-    let writer = Writer::new(settings, index.clone(), Arc::new(SystemClock), vec![recorded]).await.unwrap();
+    let writer = Writer::new(settings, index.clone(), Arc::new(SystemClock), vec![recorded])
+        .await
+        .unwrap();
     Place {
         dir,
         index,
@@ -134,13 +136,25 @@ async fn salvage_keeps_every_whole_fragment_and_cuts_torn_ends() {
 
     let mut tails: Vec<Vec<u8>> = Vec::new();
     for end in &ends[3..] {
-        for cut in [end.saturating_sub(1), *end, end + 1, end + 31, end + 40, end + 700] {
+        for cut in [
+            end.saturating_sub(1),
+            *end,
+            end + 1,
+            end + 31,
+            end + 40,
+            end + 700,
+        ] {
             if cut >= committed && cut <= whole.len() as u64 {
                 tails.push(whole[..cut as usize].to_vec());
             }
         }
     }
-    let garbage: [&[u8]; 4] = [&[0; 4096], &[0xff; 100], b"\0\0\0\x20prft", b"\0\0\0\x08moof\0\0\0\x08mdat"];
+    let garbage: [&[u8]; 4] = [
+        &[0; 4096],
+        &[0xff; 100],
+        b"\0\0\0\x20prft",
+        b"\0\0\0\x08moof\0\0\0\x08mdat",
+    ];
     tails.extend(garbage.map(|tail| [&whole[..], tail].concat()));
     for bytes in tails {
         let dir = tempfile::tempdir().unwrap();
@@ -148,9 +162,16 @@ async fn salvage_keeps_every_whole_fragment_and_cuts_torn_ends() {
         let file = segment_path(dir.path(), &key);
         std::fs::write(&file, &bytes).unwrap();
         let index = Index::open(&dir.path().join("recorder.db")).await.unwrap();
-        salvage(&index, dir.path(), &[stream()], SystemClock.wall()).await.unwrap();
+        salvage(&index, dir.path(), &[stream()], SystemClock.wall())
+            .await
+            .unwrap();
 
-        let expected = ends.iter().copied().filter(|end| *end <= bytes.len() as u64).max().unwrap();
+        let expected = ends
+            .iter()
+            .copied()
+            .filter(|end| *end <= bytes.len() as u64)
+            .max()
+            .unwrap();
         let kept = std::fs::read(&file).unwrap();
         assert_eq!(kept, whole[..expected as usize], "cut at {}", bytes.len());
         let manifest = index.manifest(1).await.unwrap();
@@ -161,12 +182,21 @@ async fn salvage_keeps_every_whole_fragment_and_cuts_torn_ends() {
         assert_eq!(index.segments_after(0, 10).await.unwrap()[0].state, "sealed");
         let gap = index.open_gap(&stream()).await.unwrap().unwrap();
         assert_eq!(gap.cause, GapCause::RecorderDown);
-        assert_eq!(Some(gap.start), index.wall_of(&manifest.run, manifest.end()).await.unwrap());
+        assert_eq!(
+            Some(gap.start),
+            index.wall_of(&manifest.run, manifest.end()).await.unwrap()
+        );
 
         let facts = index.facts_after(0).await.unwrap().unwrap().1;
         assert!(facts.iter().any(|fact| matches!(fact, Fact::RunEnded { .. })));
-        salvage(&index, dir.path(), &[stream()], SystemClock.wall()).await.unwrap();
-        assert_eq!(index.facts_after(0).await.unwrap().unwrap().1, facts, "a second salvage changes nothing");
+        salvage(&index, dir.path(), &[stream()], SystemClock.wall())
+            .await
+            .unwrap();
+        assert_eq!(
+            index.facts_after(0).await.unwrap().unwrap().1,
+            facts,
+            "a second salvage changes nothing"
+        );
         index.close().await;
     }
 }
@@ -199,7 +229,9 @@ async fn segments_start_at_keyframes_and_an_orderly_stop_leaves_a_gap_that_the_n
     place.index.close().await;
     drop(place.writer);
     let mut place = open_place(place.dir, 2_000_000).await;
-    salvage(&place.index, &root, &[stream()], SystemClock.wall()).await.unwrap();
+    salvage(&place.index, &root, &[stream()], SystemClock.wall())
+        .await
+        .unwrap();
     for event in captured().await {
         place.writer.take(event).await;
     }
@@ -208,8 +240,14 @@ async fn segments_start_at_keyframes_and_an_orderly_stop_leaves_a_gap_that_the_n
     let causes: Vec<_> = gaps.iter().map(|g| (g.cause, g.end.is_some())).collect();
     let stopped = GapCause::RecorderStopped;
     assert_eq!(causes, [(stopped, true), (stopped, false)]);
-    let sequences: Vec<u64> =
-        place.index.segments_after(0, 100).await.unwrap().iter().map(|s| s.key.sequence).collect();
+    let sequences: Vec<u64> = place
+        .index
+        .segments_after(0, 100)
+        .await
+        .unwrap()
+        .iter()
+        .map(|s| s.key.sequence)
+        .collect();
     assert_eq!(sequences, (1..=sequences.len() as u64).collect::<Vec<_>>());
 }
 
@@ -245,6 +283,12 @@ async fn failing_disk_asks_for_a_new_run_which_records_once_the_disk_is_back() {
     }
     place.writer.flush().await;
     let gaps = place.index.gaps(&stream()).await.unwrap();
-    assert_eq!((gaps[0].cause, gaps[0].end.is_some()), (GapCause::DiskFailed, true));
-    assert_eq!(place.index.segments_after(0, 10).await.unwrap()[0].state, "sealed");
+    assert_eq!(
+        (gaps[0].cause, gaps[0].end.is_some()),
+        (GapCause::DiskFailed, true)
+    );
+    assert_eq!(
+        place.index.segments_after(0, 10).await.unwrap()[0].state,
+        "sealed"
+    );
 }

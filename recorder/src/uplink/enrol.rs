@@ -49,7 +49,9 @@ pub struct Identity {
 
 impl std::fmt::Debug for Identity {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Identity").field("recorder", &self.recorder).finish_non_exhaustive()
+        f.debug_struct("Identity")
+            .field("recorder", &self.recorder)
+            .finish_non_exhaustive()
     }
 }
 
@@ -115,10 +117,12 @@ fn ensure_key(data_dir: &Path) -> Result<SigningKey, EnrolError> {
         return read_key(data_dir);
     }
     let key = SigningKey::from_bytes(&rand::random());
-    let pem = key.to_pkcs8_pem(Default::default()).map_err(|e| EnrolError::Damaged {
-        file: file.clone(),
-        reason: e.to_string(),
-    })?;
+    let pem = key
+        .to_pkcs8_pem(Default::default())
+        .map_err(|e| EnrolError::Damaged {
+            file: file.clone(),
+            reason: e.to_string(),
+        })?;
     std::fs::create_dir_all(data_dir)
         .and_then(|()| crate::files::write_synced_with_mode(&file, pem.as_bytes(), 0o600))
         .map_err(|source| EnrolError::File { file, source })?;

@@ -3,9 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use archive::uplink::{
-    MAX_MESSAGE_BYTES, PROTOCOL, StreamHealth, ToRecorder, ToServer, challenge_bytes,
-};
+use archive::uplink::{MAX_MESSAGE_BYTES, PROTOCOL, StreamHealth, ToRecorder, ToServer, challenge_bytes};
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};

@@ -69,7 +69,12 @@ async fn round(uplink: &Uplink, link: &Link) -> Result<(), UplinkError> {
         match upload(uplink, link, &segment).await {
             Ok(()) => {}
             // Nobody is there, or the session is over: the others would fail as well.
-            Err(error @ (UplinkError::Http(_) | UplinkError::Status { status: 401 | 503, .. })) => return Err(error),
+            Err(
+                error @ (UplinkError::Http(_)
+                | UplinkError::Status {
+                    status: 401 | 503, ..
+                }),
+            ) => return Err(error),
             Err(error) => {
                 first_failure.get_or_insert(error);
             }
@@ -86,7 +91,10 @@ struct Begun {
 
 async fn upload(uplink: &Uplink, link: &Link, segment: &PendingSegment) -> Result<(), UplinkError> {
     let manifest = uplink.index.manifest(segment.segment_id).await?;
-    uplink.index.set_state(segment.segment_id, &["sealed"], "uploading").await?;
+    uplink
+        .index
+        .set_state(segment.segment_id, &["sealed"], "uploading")
+        .await?;
     let answer = link
         .client
         .post(link.edge("segments"))
@@ -129,7 +137,10 @@ async fn send_bytes(
         }
         Err(e) => return Err(failed(e)),
     };
-    let url = link.edge(&format!("segments/{}/{}", segment.key.stream, segment.key.sequence));
+    let url = link.edge(&format!(
+        "segments/{}/{}",
+        segment.key.stream, segment.key.sequence
+    ));
     let mut offset = from;
     let mut corrections = 0;
     loop {
@@ -200,7 +211,8 @@ async fn is_sound(path: &std::path::Path, sha256: Digest) -> std::io::Result<boo
 /// The disk lost what it had: the centre must know, and the others must go on.
 async fn lose(uplink: &Uplink, segment: &PendingSegment, reason: &str) -> Result<(), UplinkError> {
     tracing::error!(segment = %segment.key, reason, "a recording was lost before the centre had it");
-    metrics::counter!("recorder_segments_lost_total", "stream" => segment.key.stream.to_string()).increment(1);
+    metrics::counter!("recorder_segments_lost_total", "stream" => segment.key.stream.to_string())
+        .increment(1);
     let changes = [
         Change::Deleted {
             segment_id: segment.segment_id,
