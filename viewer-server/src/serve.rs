@@ -31,11 +31,10 @@ pub async fn serve(centre: Arc<Centre>, ui_dir: Option<PathBuf>) -> std::io::Res
     let app = http::router(Arc::clone(&centre), ui_dir, metrics)
         .into_make_service_with_connect_info::<SocketAddr>();
     let stopped = Arc::clone(&centre);
-    let served =
-        axum::serve(listener, app).with_graceful_shutdown(async move {
-            stopped.shutdown.cancelled().await;
-            stopped.live.close_all();
-        });
+    let served = axum::serve(listener, app).with_graceful_shutdown(async move {
+        stopped.shutdown.cancelled().await;
+        stopped.live.close_all();
+    });
     let served = served.into_future();
     tokio::pin!(served);
     let result = tokio::select! {

@@ -247,7 +247,10 @@ async fn take(
             let reason: String = reason.chars().take(200).collect();
             tracing::info!(recorder = %recorder.recorder_id, %stream, reason, "live ended at the recorder");
             let places = centre.places().await?;
-            if places.stream(&stream).is_some_and(|s| s.recorder_id == recorder.recorder_id) {
+            if places
+                .stream(&stream)
+                .is_some_and(|s| s.recorder_id == recorder.recorder_id)
+            {
                 centre.live.live_ended(&stream, &reason);
             }
             Ok(())

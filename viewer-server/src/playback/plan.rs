@@ -90,6 +90,6 @@ pub fn plan(segments: &[SegmentRow], window: Window) -> Result<Vec<Piece>, Index
             }
         }
     }
-    pieces.sort_by(|a, b| (a.start, a.segment.key.sequence).cmp(&(b.start, b.segment.key.sequence)));
+    pieces.sort_by_key(|piece| (piece.start, piece.segment.key.sequence));
     Ok(pieces)
 }
