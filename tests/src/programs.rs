@@ -108,19 +108,31 @@ pub fn http_client() -> reqwest::Client {
         .expect("plain settings are valid")
 }
 
-/// Status of `GET http://127.0.0.1:PORT/PATH`, `None` if nobody answers; `url` must be plain HTTP.
-pub fn http_status(url: &str) -> Option<u16> {
+/// Body of `GET url` (plain HTTP), `None` if nobody answers 200.
+pub fn http_text(url: &str) -> Option<String> {
+    let answer = http_answer(url)?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    (head.get(9..12)? == "200").then(|| body.to_owned())
+}
+
+fn http_answer(url: &str) -> Option<String> {
     let (host, path) = url.strip_prefix("http://")?.split_once('/')?;
     let mut stream = TcpStream::connect(host).ok()?;
     stream.set_read_timeout(Some(Duration::from_secs(5))).ok()?;
+    // HTTP/1.0 keeps the answer in one piece.
     write!(
         stream,
-        "GET /{path} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n"
+        "GET /{path} HTTP/1.0\r\nHost: {host}\r\nConnection: close\r\n\r\n"
     )
     .ok()?;
-    let mut status_line = [0; 12];
-    stream.read_exact(&mut status_line).ok()?;
-    std::str::from_utf8(&status_line[9..]).ok()?.parse().ok()
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    Some(answer)
+}
+
+/// Status of `GET http://127.0.0.1:PORT/PATH`, `None` if nobody answers; `url` must be plain HTTP.
+pub fn http_status(url: &str) -> Option<u16> {
+    http_answer(url)?.get(9..12)?.parse().ok()
 }
 
 impl Program {

@@ -1,5 +1,7 @@
 //! The fake camera, seen by a real RTSP client: what it shows is true, and each fault does what it says.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests are tests")]
+
 mod client;
 
 use std::process::Command;
