@@ -302,7 +302,8 @@ impl Program {
         let _ = self.child.wait();
     }
 
-    fn log_tail(&self) -> String {
+    /// The last of what it has said.
+    pub fn log_tail(&self) -> String {
         let log = self.log();
         let mut from = log.len().saturating_sub(LOG_TAIL_BYTES);
         while !log.is_char_boundary(from) {

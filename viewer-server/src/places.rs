@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 
 use archive::ids::{CounterId, RecorderId, SiteId, StreamId, UnitId};
+use archive::time::WallTime;
 
 /// A unit of the administration.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -56,6 +57,8 @@ pub struct Stream {
     pub width: i64,
     /// Height in pixels, 0 while unknown.
     pub height: i64,
+    /// Where the newest footage that has arrived ends.
+    pub footage_until: Option<WallTime>,
 }
 
 /// Everything that has a place.

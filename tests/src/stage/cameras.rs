@@ -51,6 +51,11 @@ impl Cameras {
         format!("rtsp://127.0.0.1:{}/{mount}", self.rtsp_port)
     }
 
+    /// Where a mount takes commands, for programs that give their own.
+    pub fn control_url(&self, mount: &str) -> String {
+        format!("{}/mounts/{mount}", self.control_url)
+    }
+
     /// Switches a fault on, e.g. `{"fault": "hang"}`.
     ///
     /// # Errors

@@ -56,7 +56,7 @@ fn wrong_usage_exits_with_2() {
                 "user", "add", "a", "--role", "king", "--unit", "u", "--config", "f",
             ],
         ),
-        ("minhquay-recorder", &["run"]),
+        ("minhquay-recorder", &["probe"]),
         ("minhquay-recorder", &["fly"]),
     ] {
         assert_eq!(

@@ -18,7 +18,9 @@ async fn every_frame_is_at_the_centre_once_in_order_at_its_time_and_in_step() {
     site.wait_for_metric("recorder_segments_sealed_total", Duration::from_secs(300), |n| {
         n >= segments
     });
-    site.wait_until_uploaded(Duration::from_secs(60));
+    site.wait_for_metric("recorder_segments_uploaded_total", Duration::from_secs(60), |n| {
+        n >= segments
+    });
 
     let playlist = format!(
         "/streams/{STREAM}/playlist.m3u8?from={}&to={}",

@@ -11,7 +11,7 @@ use system_tests::stage::{Cameras, Centre, Edge, StreamSource};
 pub const COUNTER: &str = "q01";
 pub const STREAM: &str = "q01.front.main";
 pub const PASSWORD: &str = "mat-khau-thu-nghiem";
-const USER: &str = "thu";
+pub const USER: &str = "thu";
 
 /// A site with one counter.
 pub struct Site {
@@ -128,7 +128,8 @@ impl Site {
         self.wait_for_metric("recorder_pending_facts", deadline, |pending| pending == 0.0);
     }
 
-    fn log_tail(&self) -> String {
+    /// The last of what the recorder said.
+    pub fn log_tail(&self) -> String {
         let log = std::fs::read_to_string(self.edge.settings().with_file_name("minhquay-recorder.log"));
         let log = log.unwrap_or_default();
         log.lines()

@@ -106,6 +106,14 @@ impl Db {
         .bind(now.0)
         .execute(&mut *tx)
         .await?;
+        sqlx::query(
+            "UPDATE stream SET footage_until_us = $2
+             WHERE stream_id = $1 AND (footage_until_us IS NULL OR footage_until_us < $2)",
+        )
+        .bind(manifest.key.stream.as_str())
+        .bind(wall_end.0)
+        .execute(&mut *tx)
+        .await?;
         sqlx::query("DELETE FROM upload WHERE recorder_id = $1 AND stream_id = $2 AND sequence = $3")
             .bind(stored.recorder.as_str())
             .bind(manifest.key.stream.as_str())

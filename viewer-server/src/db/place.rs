@@ -56,7 +56,8 @@ impl Db {
         }
         let mut streams = HashMap::new();
         for row in sqlx::query(
-            "SELECT stream_id, recorder_id, has_audio, video_codec, audio_codec, width, height FROM stream",
+            "SELECT stream_id, recorder_id, has_audio, video_codec, audio_codec, width, height, footage_until_us
+             FROM stream",
         )
         .fetch_all(&self.reader)
         .await?
@@ -69,6 +70,7 @@ impl Db {
                 audio_codec: get(&row, "audio_codec")?,
                 width: get(&row, "width")?,
                 height: get(&row, "height")?,
+                footage_until: get::<Option<i64>>(&row, "footage_until_us")?.map(WallTime),
             };
             streams.insert(stream.stream_id.clone(), stream);
         }

@@ -4,7 +4,7 @@ use archive::dossier::Warning;
 use archive::ids::StreamId;
 use archive::interaction::Interaction;
 use archive::time::{DurationUs, RunClock, WallTime};
-use archive::timeline::{Coverage, Run, Timeline, Window, coverage};
+use archive::timeline::{Coverage, Run, Span, Timeline, Window, coverage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -16,6 +16,8 @@ use crate::supervision::{OfficerView, TicketView, ticket_view};
 
 /// Footage that ended less than this ago may still be sealed and uploaded.
 const ON_ITS_WAY_US: DurationUs = 5 * 60_000_000;
+/// So much is no loss: the clocks' last milliseconds.
+const SEAM_US: DurationUs = 100_000;
 
 /// A rating.
 #[derive(Serialize, ToSchema)]
@@ -105,7 +107,7 @@ pub async fn interaction_view(
         revision,
     } = row;
     let stream = places.streams_of(&i.counter).next().map(|s| s.stream_id.clone());
-    let (coverage, missing_us) = footage_coverage(centre, stream.as_ref(), &i).await?;
+    let footage = footage_of(centre, stream.as_ref(), &i).await?;
     let text = |time: Option<WallTime>| time.map(|t| t.to_string());
     Ok(InteractionView {
         interaction_id: i.interaction_id.to_string(),
@@ -151,12 +153,10 @@ pub async fn interaction_view(
             .collect(),
         confidence: i.confidence.percent,
         confidence_reasons: i.confidence.doubts.iter().map(ToString::to_string).collect(),
-        coverage,
-        missing_s: missing_us as f64 / 1e6,
+        coverage: footage.coverage,
+        missing_s: footage.missing_us as f64 / 1e6,
         revision,
-        still_url: stream
-            .filter(|_| coverage != "none")
-            .map(|stream| still_url(&stream, &i)),
+        still_url: stream.and_then(|stream| still_url(&stream, &i, &footage.spans)),
         procedure: i.procedure,
     })
 }
@@ -166,16 +166,27 @@ pub fn warning_name(warning: &Warning) -> Option<String> {
     serde_json::to_value(warning).ok()?.as_str().map(str::to_owned)
 }
 
-fn still_url(stream: &StreamId, interaction: &Interaction) -> String {
-    let at = interaction.started.unwrap_or(interaction.footage.start);
-    format!("/api/v1/streams/{stream}/still.jpg?at={at}&width=320")
+/// A still of the start of service, or of the moment nearest to it that can be seen now.
+fn still_url(stream: &StreamId, interaction: &Interaction, spans: &[Span]) -> Option<String> {
+    let wanted = interaction.started.unwrap_or(interaction.footage.start);
+    let span = spans.iter().find(|span| wanted < span.end).or(spans.last())?;
+    // A millisecond inside, since the stored times of a segment may be rounded otherwise.
+    let at = wanted.min(span.end - 1000).max(span.start + 1000);
+    Some(format!("/api/v1/streams/{stream}/still.jpg?at={at}&width=320"))
 }
 
-async fn footage_coverage(
+/// What there is to see of an interaction.
+struct Footage {
+    coverage: &'static str,
+    missing_us: DurationUs,
+    spans: Vec<Span>,
+}
+
+async fn footage_of(
     centre: &Centre,
     stream: Option<&StreamId>,
     interaction: &Interaction,
-) -> Answer<(&'static str, DurationUs)> {
+) -> Answer<Footage> {
     let now = centre.now();
     let end = interaction.footage.end.unwrap_or(now).min(now);
     let window = Window {
@@ -183,28 +194,33 @@ async fn footage_coverage(
         end,
     };
     let Some(stream) = stream else {
-        return Ok(("none", window.duration_us()));
+        return Ok(Footage {
+            coverage: "none",
+            missing_us: window.duration_us(),
+            spans: Vec::new(),
+        });
     };
-    let covered = coverage(
-        &lay(window, &centre.db.spans(stream, window).await?).spans,
-        window,
-    );
-    let is_recent = now - end < ON_ITS_WAY_US;
-    Ok(match covered {
+    let rows = centre.db.spans(stream, window).await?;
+    let gaps = centre.db.gaps(stream, window).await?;
+    let Timeline { spans, holes, .. } = Timeline::lay(window, &runs(&rows), &recorded(&rows), &gaps, &[]);
+    // What a gap explains will not come any more.
+    let unexplained = holes.iter().filter(|hole| hole.cause.is_none());
+    let unexplained_us: DurationUs = unexplained.map(|hole| hole.end - hole.start).sum();
+    let is_awaited = unexplained_us >= SEAM_US && now - end < ON_ITS_WAY_US;
+    let (coverage, missing_us) = match coverage(&spans, window) {
         Coverage::Full => ("full", 0),
-        // The clocks' last milliseconds are no loss.
-        Coverage::Partial { missing_us } if missing_us < 100_000 => ("full", 0),
-        Coverage::Partial { missing_us } | Coverage::None { missing_us } if is_recent => {
+        Coverage::Partial { missing_us } if missing_us < SEAM_US => ("full", 0),
+        Coverage::Partial { missing_us } | Coverage::None { missing_us } if is_awaited => {
             ("pending", missing_us)
         }
         Coverage::Partial { missing_us } => ("partial", missing_us),
         Coverage::None { missing_us } => ("none", missing_us),
+    };
+    Ok(Footage {
+        coverage,
+        missing_us,
+        spans,
     })
-}
-
-/// The timeline of stored footage alone.
-pub fn lay(window: Window, rows: &[SpanRow]) -> Timeline {
-    Timeline::lay(window, &runs(rows), &recorded(rows), &[], &[])
 }
 
 /// The runs of some spans, each with the clock that the spans tell.

@@ -65,6 +65,8 @@ pub struct StreamState {
     pub since: Option<String>,
     /// Why nothing is recorded, as a gap's cause.
     pub fault_cause: Option<String>,
+    /// Where the newest footage that has arrived ends: up to here there are stills.
+    pub footage_until: Option<String>,
 }
 
 /// Something that asks for attention.
@@ -231,6 +233,7 @@ impl Centre {
             last_sample_age_ms: status.as_ref().and_then(|s| s.health.last_sample_age_ms),
             since: fault.and(status.as_ref()).map(|s| s.since.to_string()),
             fault_cause: fault.and_then(|f| serde_json::to_value(f).ok()?.as_str().map(str::to_owned)),
+            footage_until: stream.footage_until.map(|t| t.to_string()),
         }
     }
 

@@ -8,12 +8,14 @@ use axum::http::{Request, StatusCode, header};
 use viewer_server::access::Role;
 
 use crate::edge::{segment, start_run, upload_whole};
-use crate::stage::{MORNING, SECOND, STREAM, Stage};
+use crate::stage::{MORNING, SECOND, STREAM, Stage, visit};
 
 crate::on_each_database!(
     a_playlist_breaks_at_a_gap_and_the_timeline_says_why,
     serves_bytes_by_range,
     a_later_anchor_moves_what_is_stored,
+    stills_are_named_only_where_footage_has_arrived,
+    what_a_gap_explains_is_not_awaited,
 );
 
 async fn a_playlist_breaks_at_a_gap_and_the_timeline_says_why(stage: &Stage) {
@@ -134,4 +136,82 @@ async fn a_later_anchor_moves_what_is_stored(stage: &Stage) {
     };
     recorder.facts(vec![Fact::Anchored { run, anchor }]).await;
     assert_eq!(starts().await, [6 * SECOND + 2400]);
+}
+
+/// The one interaction and the one stream as the page sees them.
+async fn seen(stage: &Stage, cookie: &str) -> (serde_json::Value, serde_json::Value) {
+    // Places are read again after two seconds.
+    stage.advance(3 * SECOND);
+    stage.centre.supervise().await.unwrap();
+    let found = stage.get(cookie, "/api/v1/interactions").await.json();
+    assert_eq!(found["items"].as_array().unwrap().len(), 1, "{found}");
+    let counter = stage.get(cookie, "/api/v1/counters/ba-dinh-q01").await.json();
+    (found["items"][0].clone(), counter["streams"][0].clone())
+}
+
+async fn stills_are_named_only_where_footage_has_arrived(stage: &Stage) {
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let run = start_run(stage, &mut recorder, 0).await;
+    let cookie = stage.sign_in("lan", Role::Leader, "ha-noi").await;
+    stage.advance(200 * SECOND);
+    stage
+        .post_events(&visit("0007", MORNING, "H26.17.05-261123-0007"))
+        .await;
+    let (interaction, stream) = seen(stage, &cookie).await;
+    assert_eq!(interaction["coverage"], "pending");
+    assert!(interaction["still_url"].is_null(), "{interaction}");
+    assert!(stream["footage_until"].is_null(), "{stream}");
+
+    upload_whole(stage, &recorder, &segment(&run, 5, 20)).await;
+    let (interaction, stream) = seen(stage, &cookie).await;
+    let later = format!(
+        "/api/v1/streams/{STREAM}/still.jpg?at={}&width=320",
+        MORNING + 20 * SECOND + 1000
+    );
+    assert_eq!(interaction["still_url"], later);
+    assert_eq!(stream["footage_until"], (MORNING + 24 * SECOND).to_string());
+
+    upload_whole(stage, &recorder, &segment(&run, 3, 8)).await;
+    let (interaction, stream) = seen(stage, &cookie).await;
+    let started = format!(
+        "/api/v1/streams/{STREAM}/still.jpg?at={}&width=320",
+        MORNING + 10 * SECOND
+    );
+    assert_eq!(interaction["still_url"], started);
+    assert_eq!(
+        stream["footage_until"],
+        (MORNING + 24 * SECOND).to_string(),
+        "what arrives late is not the newest"
+    );
+}
+
+async fn what_a_gap_explains_is_not_awaited(stage: &Stage) {
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let run = start_run(stage, &mut recorder, 0).await;
+    let cookie = stage.sign_in("lan", Role::Leader, "ha-noi").await;
+    upload_whole(stage, &recorder, &segment(&run, 1, 20)).await;
+    stage.advance(200 * SECOND);
+    stage
+        .post_events(&visit("0007", MORNING, "H26.17.05-261123-0007"))
+        .await;
+    let gap = |start_s, end_s| Fact::GapSeen {
+        gap: Gap {
+            gap_id: uuid::Uuid::now_v7(),
+            stream: STREAM.parse().unwrap(),
+            start: MORNING + start_s * SECOND,
+            end: Some(MORNING + end_s * SECOND),
+            cause: GapCause::CameraOffline,
+            detail: String::new(),
+        },
+    };
+    recorder.facts(vec![gap(24, 200)]).await;
+    let (interaction, _) = seen(stage, &cookie).await;
+    assert_eq!(interaction["coverage"], "pending");
+    recorder.facts(vec![gap(-60, 20)]).await;
+    let (interaction, _) = seen(stage, &cookie).await;
+    assert_eq!(interaction["coverage"], "partial");
+    assert!(
+        interaction["missing_s"].as_f64().unwrap() > 100.0,
+        "{interaction}"
+    );
 }

@@ -133,6 +133,7 @@ function stream(
     last_sample_age_ms: offline ? null : fault ? 252_000 : 300,
     since: offline || fault ? iso(startedAt - 252_000) : iso(startedAt - 5 * HOUR),
     fault_cause: fault ? 'camera_offline' : null,
+    footage_until: offline ? null : iso(startedAt - (fault ? 252_000 : 75_000)),
   };
 }
 

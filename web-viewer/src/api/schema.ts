@@ -57,6 +57,7 @@ export interface components {
       last_sample_age_ms: number | null;
       since: string | null;
       fault_cause: components['schemas']['GapCause'] | null;
+      footage_until: string | null;
     };
     Alert: {
       kind: 'recording_fault' | 'recorder_offline' | 'long_service' | 'low_rating' | 'long_wait';

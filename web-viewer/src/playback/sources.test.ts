@@ -15,6 +15,7 @@ const stream = (viewpoint: string, quality: 'main' | 'sub', video_codec: string)
   last_sample_age_ms: null,
   since: null,
   fault_cause: null,
+  footage_until: null,
 });
 
 it('puts the front first and prefers the full picture', () => {

@@ -5,6 +5,7 @@ import {
   coarse,
   formatDuration,
   formatMoment,
+  formatRecent,
   mondayOf,
   parseDate,
   startOfDate,
@@ -13,6 +14,12 @@ import {
 describe('times', () => {
   it('shows UTC in the zone of the service, day before month', () => {
     expect(formatMoment('2026-11-23T01:03:11.500000Z')).toBe('23/11/2026 08:03:11');
+  });
+
+  it('leaves the date of a recent moment out only on the same day of the zone', () => {
+    const now = Date.parse('2026-11-22T17:30:00Z');
+    expect(formatRecent('2026-11-22T17:00:05Z', now)).toBe('00:00:05');
+    expect(formatRecent('2026-11-22T16:59:59Z', now)).toBe('22/11/2026 23:59:59');
   });
 
   it('gives midnight hour 00, not 24', () => {

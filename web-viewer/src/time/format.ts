@@ -49,6 +49,11 @@ export function formatMoment(moment: Moment): string {
   return `${formatDate(moment)} ${formatTime(moment)}`;
 }
 
+/** `08:03:11`, with the date before it when that is not today's. */
+export function formatRecent(moment: Moment, now: number): string {
+  return businessDate(moment) === businessDate(now) ? formatTime(moment) : formatMoment(moment);
+}
+
 /** `2026-11-23`, the business date of a moment; sorts and compares as text. */
 export function businessDate(moment: Moment): string {
   const f = fields(moment);

@@ -1,11 +1,9 @@
-/** What a tile shows: live while that works, refreshed stills while it does not. */
-import { urls } from '../api/client';
+/** The live picture of a tile, tried again and again while it does not come. */
 import { watch } from './whep';
 
+/** `stills`: there is no live picture now; what there is of footage stands in for it. */
 type Mode = 'connecting' | 'live' | 'stills';
 
-const STILL_EVERY_MS = 5000;
-const STILL_MISSING_MS = 30_000;
 const FIRST_PICTURE_MS = 6000;
 const FROZEN_MS = 8000;
 const FIRST_RETRY_MS = 5000;
@@ -18,7 +16,6 @@ let connected = 0;
 export class LivePicture {
   mode = $state<Mode>('connecting');
   media = $state.raw<MediaStream | null>(null);
-  still = $state<string | null>(null);
   /** When the last picture arrived, by this computer's clock. */
   lastPictureAt = $state<number | null>(null);
   #streamId: string;
@@ -26,26 +23,28 @@ export class LivePicture {
   #timers = new Set<number>();
   #delay = FIRST_RETRY_MS;
   #counted = false;
-  #stillAgainAt = 0;
 
   constructor(streamId: string) {
     this.#streamId = streamId;
   }
 
   start() {
-    this.#every(STILL_EVERY_MS, () => this.mode !== 'live' && this.#refreshStill());
     this.#every(1000, () => {
+      // Pictures of a hidden page are not drawn, so nobody can tell whether they come.
+      if (document.hidden) this.lastPictureAt = Date.now();
       const since = Date.now() - (this.lastPictureAt ?? 0);
       if (this.mode === 'live' && since > FROZEN_MS) this.#fallBack();
     });
-    this.#refreshStill();
     void this.#connect();
   }
 
   stop() {
     this.#abort.abort();
     for (const timer of this.#timers) clearInterval(timer);
+    this.#timers.clear();
     this.#release();
+    this.media = null;
+    this.mode = 'connecting';
   }
 
   /** The tile's video element showed a picture. */
@@ -76,7 +75,6 @@ export class LivePicture {
     this.#release();
     this.media = null;
     this.mode = 'stills';
-    this.#refreshStill();
     this.#after(this.#delay, () => {
       this.mode = 'connecting';
       void this.#connect();
@@ -87,16 +85,6 @@ export class LivePicture {
   #release() {
     if (this.#counted) connected -= 1;
     this.#counted = false;
-  }
-
-  /** There is no still now; asking each few seconds would not bring one. */
-  stillMissing() {
-    this.#stillAgainAt = Date.now() + STILL_MISSING_MS;
-  }
-
-  #refreshStill() {
-    if (Date.now() < this.#stillAgainAt) return;
-    this.still = urls.still(this.#streamId, Date.now(), 640);
   }
 
   #every(ms: number, run: () => void) {
