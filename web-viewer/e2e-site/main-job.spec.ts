@@ -141,8 +141,8 @@ test('a counter is watched live, its interaction found by dossier and played ove
   });
 
   await test.step('the dossier has the visit', async () => {
-    await page.getByRole('link', { name: CODE }).click();
-    await expect(page).toHaveURL(`${site.url}/dossiers/${CODE}`);
+    await page.getByRole('link', { name: OWN_CODE, exact: true }).click();
+    await expect(page).toHaveURL(`${site.url}/dossiers/${encodeURIComponent(OWN_CODE)}`);
     await expect(page.locator('article')).toHaveCount(1);
     await expect(page.locator('article').getByText('A0123')).toBeVisible();
     await expectAccessible(page);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from 'vitest';
 import type { Timeline } from '../api/types';
-import { coverageOf, holeAt, isCovered, nextCovered } from './coverage';
+import { coverageOf, holeAt, holeFrom, isCovered, nextCovered } from './coverage';
 
 const T = Date.parse('2026-11-23T02:00:00Z');
 const iso = (s: number) => new Date(T + s * 1000).toISOString();
@@ -32,6 +32,13 @@ const gap = (
 });
 
 describe('coverage', () => {
+  it('finds the gap that begins right after a moment, as where a playlist ends a little early', () => {
+    const c = coverageOf(stream([[0, 60]], [gap(60, 102, 'camera_offline')]), T, T + 102_000);
+    expect(holeFrom(c, T + 59_950)).toMatchObject({ cause: 'camera_offline', start: T + 60_000 });
+    expect(holeFrom(c, T + 80_000)).toMatchObject({ cause: 'camera_offline' });
+    expect(holeFrom(c, T + 59_000)).toBeNull();
+  });
+
   it('finds the gap and its cause at a moment', () => {
     const c = coverageOf(
       stream(

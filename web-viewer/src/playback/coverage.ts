@@ -26,8 +26,8 @@ export interface Coverage {
   holes: Hole[];
 }
 
-/** Shorter breaks are seams between runs; no one would see them as missing. */
-const SEAM_MS = 400;
+/** Shorter breaks are seams between runs, or two ways of rounding; no one would see them as missing. */
+export const SEAM_MS = 400;
 
 /** Reads a stream of a timeline; what no gap explains becomes a hole without a cause. */
 export function coverageOf(stream: Timeline['streams'][number], from: number, to: number): Coverage {
@@ -61,6 +61,13 @@ export function coverageOf(stream: Timeline['streams'][number], from: number, to
 /** The hole that a moment lies in, null where there is footage. */
 export function holeAt(coverage: Coverage, wall: number): Hole | null {
   return coverage.holes.find((h) => wall >= h.start && (h.end === null || wall < h.end)) ?? null;
+}
+
+/** The hole that a moment lies in, or right before: what plays may end a little earlier than what was recorded. */
+export function holeFrom(coverage: Coverage, wall: number): Hole | null {
+  return (
+    holeAt(coverage, wall) ?? coverage.holes.find((h) => h.start > wall && h.start - wall <= SEAM_MS) ?? null
+  );
 }
 
 /** Whether a moment was recorded. */

@@ -4,7 +4,7 @@
  * The first pane that has footage leads: its media time is the clock, the others follow. Where no
  * pane has footage, the hole is shown with its cause and playback goes on behind it.
  */
-import { isCovered, nextCovered, type Coverage, type Hole, holeAt } from './coverage';
+import { holeFrom, isCovered, nextCovered, SEAM_MS, type Coverage, type Hole } from './coverage';
 import { Pane, type PaneSource } from './pane.svelte';
 import { correct } from './step';
 
@@ -16,6 +16,8 @@ const HOLE_SHOWN_MS = 3500;
 const HOLE_WORTH_SHOWING_MS = 1000;
 const WINDOW_BEFORE_MS = 60_000;
 const WINDOW_AFTER_MS = 600_000;
+/** A playlist older than this may lack what the timeline knows by now. */
+const PLAYLIST_AGE_MS = 5000;
 
 export class Playback {
   panes = $state.raw<Pane[]>([]);
@@ -33,6 +35,7 @@ export class Playback {
 
   #coverages: Coverage[] = [];
   #window = { from: 0, to: 0 };
+  #openedAt = 0;
   #leader: Pane | null = null;
   #frame = 0;
   #stopAt: { wall: number; reached: () => void } | null = null;
@@ -59,6 +62,7 @@ export class Playback {
     this.wall = at;
     this.#leader = null;
     this.#window = { from, to };
+    this.#openedAt = Date.now();
     await Promise.all(
       this.panes.map((pane) => {
         const coverage = this.#coverages.find((c) => c.streamId === pane.source.streamId);
@@ -80,9 +84,8 @@ export class Playback {
 
   /** Shows a moment; loads another window if it lies outside. */
   seek(wall: number) {
-    const inWindow = wall >= this.#window.from && wall < this.#window.to;
     const wanted = Math.min(wall, Date.now());
-    if (!inWindow && this.#coverages.some((c) => isCovered(c, wanted))) {
+    if (this.#isElsewhere(wanted)) {
       void this.open(wanted - WINDOW_BEFORE_MS, wanted + WINDOW_AFTER_MS, wanted);
       return;
     }
@@ -105,6 +108,18 @@ export class Playback {
     }
     if (this.#leader === null) this.#enterHole(wanted);
     else this.#apply();
+  }
+
+  /** Whether a moment was recorded but is not in what is loaded. */
+  #isElsewhere(wall: number): boolean {
+    if (wall < this.#window.from || wall >= this.#window.to)
+      return this.#coverages.some((c) => isCovered(c, wall));
+    const isOld = !this.loading && Date.now() - this.#openedAt > PLAYLIST_AGE_MS;
+    return (
+      isOld &&
+      this.panes.every((p) => p.map.toMedia(wall) === null) &&
+      this.#coverages.some((c) => isCovered(c, wall) && isCovered(c, wall + SEAM_MS))
+    );
   }
 
   play() {
@@ -158,9 +173,9 @@ export class Playback {
 
   #nextFootage(wall: number): number | null {
     const inMaps = this.panes.flatMap((p) => p.map.nextWall(wall) ?? []);
-    const ahead = nextCovered(this.#coverages, wall);
+    const ahead = nextCovered(this.#coverages, wall + SEAM_MS);
     if (ahead !== null) inMaps.push(ahead);
-    // Maps are exact, the timeline may be older: the earliest of what either knows.
+    // Maps are exact, the timeline may be older or end a little later: the earliest of what either knows.
     return inMaps.length > 0 ? Math.min(...inMaps) : null;
   }
 
@@ -168,7 +183,7 @@ export class Playback {
     this.#leader = null;
     this.wall = wall;
     const next = this.#nextFootage(wall);
-    const known = this.#coverages.map((c) => holeAt(c, wall)).find((h) => h !== null);
+    const known = this.#coverages.map((c) => holeFrom(c, wall)).find((h) => h !== null);
     this.hole = known ?? { start: wall, end: next, cause: null, detail: null, pending: false };
     for (const pane of this.panes) {
       pane.video?.pause();

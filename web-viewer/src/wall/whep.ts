@@ -1,8 +1,6 @@
 /** Receiving one stream live over WebRTC (WHEP, draft-ietf-wish-whep). */
 import { urls } from '../api/client';
 
-const GATHERING_MS = 400;
-
 /** The server refused, or no picture came. */
 export class NoLive extends Error {}
 
@@ -38,7 +36,7 @@ export async function watch(
       if (peer.connectionState === 'failed' || peer.connectionState === 'disconnected') onLost();
     };
     await peer.setLocalDescription();
-    await gathered(peer);
+    // The offer goes out before this machine's candidates are known: the server finds them by our own checks.
     const answer = await fetch(urls.whep(streamId), {
       method: 'POST',
       headers: { 'content-type': 'application/sdp' },
@@ -61,17 +59,4 @@ function preferH264(video: RTCRtpTransceiver) {
   const codecs = RTCRtpReceiver.getCapabilities('video')?.codecs ?? [];
   const wanted = codecs.filter((c) => c.mimeType === 'video/H264' || c.mimeType === 'video/rtx');
   if (wanted.some((c) => c.mimeType === 'video/H264')) video.setCodecPreferences(wanted);
-}
-
-/** Candidates of this machine come at once; waiting longer for others would delay the picture. */
-function gathered(peer: RTCPeerConnection): Promise<void> {
-  if (peer.iceGatheringState === 'complete') return Promise.resolve();
-  return new Promise((resolve) => {
-    const timer = setTimeout(resolve, GATHERING_MS);
-    peer.addEventListener('icegatheringstatechange', () => {
-      if (peer.iceGatheringState !== 'complete') return;
-      clearTimeout(timer);
-      resolve();
-    });
-  });
 }
