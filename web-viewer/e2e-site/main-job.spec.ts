@@ -32,7 +32,8 @@ test('a counter is watched live, its interaction found by dossier and played ove
     expect(waited).toBeLessThan(FIRST_PICTURE_MS);
     const video = page.locator('article video');
     await expectFrames(video, 50);
-    const delay = Date.now() - (await mark(video)).wall;
+    const shown = await mark(video);
+    const delay = Date.now() - shown.wall;
     console.log(`age of the live picture: ${Math.round(delay)} ms`);
     expect(delay).toBeLessThan(1500);
     await page.getByRole('button', { name: 'Nghe quầy này' }).click();
