@@ -185,7 +185,8 @@ fn show(pipeline: &gst::Pipeline, pad: &gst::Pad, seen: &Arc<Mutex<Seen>>) {
         gst::PadProbeReturn::Ok
     });
     let decode = if is_video {
-        "queue name=in ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! appsink name=out sync=false"
+        // What a damaged picture breaks behind this door must not end the connection.
+        "queue name=in ! errorignore ignore-notnegotiated=true ! decodebin ! videoconvert ! video/x-raw,format=GRAY8 ! appsink name=out sync=false"
     } else {
         // No resampling: a resampler counts its own time on and hides how the client slides towards the reports.
         "queue name=in ! decodebin ! audioconvert ! audio/x-raw,format=F32LE,channels=1 \
