@@ -127,6 +127,8 @@ pub struct InteractionRules {
     pub low_rating_percent: u32,
     /// Minutes of service after which the wall says so, 1 to 480.
     pub long_service_minutes: u32,
+    /// Minutes that somebody waits with a number after which the wall says so, 1 to 480.
+    pub long_wait_minutes: u32,
 }
 
 impl Default for InteractionRules {
@@ -136,6 +138,7 @@ impl Default for InteractionRules {
             rating_window_minutes: 30,
             low_rating_percent: 25,
             long_service_minutes: 30,
+            long_wait_minutes: 30,
         }
     }
 }
@@ -241,6 +244,11 @@ impl Settings for ServerSettings {
         check(
             (1..=480).contains(&rules.long_service_minutes),
             "interaction.long_service_minutes",
+            "must be 1 to 480",
+        );
+        check(
+            (1..=480).contains(&rules.long_wait_minutes),
+            "interaction.long_wait_minutes",
             "must be 1 to 480",
         );
         for (i, pattern) in self.dossier.patterns.iter().enumerate() {

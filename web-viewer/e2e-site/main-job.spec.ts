@@ -147,6 +147,8 @@ test('a counter is watched live, its interaction found by dossier and played ove
     await expect(page.locator('article')).toHaveCount(1);
     await expect(page.locator('article').getByText('A0123')).toBeVisible();
     await expectAccessible(page);
+    await page.goto(`${site.url}/dossiers/${CODE}`);
+    await expect(page.locator('article').getByText('A0123')).toBeVisible();
   });
 });
 

@@ -83,15 +83,6 @@ impl Site {
             .unwrap()
     }
 
-    /// As [`Site::get`], a JSON answer of a call that succeeds.
-    pub async fn json(&self, path: &str) -> serde_json::Value {
-        let answer = self.get(path).await;
-        let status = answer.status();
-        let text = answer.text().await.unwrap();
-        assert!(status.is_success(), "{path}: {status} {text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
     /// Posts events to the centre or the recorder.
     pub async fn post(&self, url: &str, token: &str, events: &[serde_json::Value]) -> serde_json::Value {
         let answer = self

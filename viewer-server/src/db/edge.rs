@@ -275,6 +275,42 @@ impl Db {
         Ok(())
     }
 
+    /// The uploads that were begun before a moment and have not ended.
+    pub async fn uploads_begun_before(&self, before: WallTime) -> DbResult<Vec<(RecorderId, SegmentKey)>> {
+        sqlx::query("SELECT recorder_id, stream_id, sequence FROM upload WHERE started_us < $1")
+            .bind(before.0)
+            .fetch_all(&self.reader)
+            .await?
+            .iter()
+            .map(|row| {
+                let key = SegmentKey {
+                    stream: get_id(row, "stream_id")?,
+                    sequence: unsigned(get(row, "sequence")?),
+                };
+                Ok((get_id(row, "recorder_id")?, key))
+            })
+            .collect()
+    }
+
+    /// Forgets an upload unless it was begun anew; says whether there was one.
+    pub async fn delete_upload(
+        &self,
+        recorder: &RecorderId,
+        key: &SegmentKey,
+        before: WallTime,
+    ) -> DbResult<bool> {
+        let deleted = sqlx::query(
+            "DELETE FROM upload WHERE recorder_id = $1 AND stream_id = $2 AND sequence = $3 AND started_us < $4",
+        )
+        .bind(recorder.as_str())
+        .bind(key.stream.as_str())
+        .bind(signed(key.sequence))
+        .bind(before.0)
+        .execute(&self.writer)
+        .await?;
+        Ok(deleted.rows_affected() > 0)
+    }
+
     /// The recorder that a stream belongs to now.
     pub async fn stream_recorder(&self, stream: &StreamId) -> DbResult<Option<RecorderId>> {
         sqlx::query("SELECT recorder_id FROM stream WHERE stream_id = $1")

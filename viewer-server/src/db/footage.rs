@@ -1,38 +1,14 @@
-//! Segments, gaps and what lies between.
+//! Segments: stored, found, listed.
 
-use archive::gap::{Gap, GapCause};
-use archive::ids::{RecorderId, RunId, SegmentKey, StreamId};
+use archive::ids::{RecorderId, SegmentKey, StreamId};
 use archive::segment::{Digest, SegmentManifest};
-use archive::time::{Anchor, ClockState, MediaTime, WallTime};
-use archive::timeline::{Recorded, Window};
+use archive::time::WallTime;
+use archive::timeline::Window;
 use sqlx::any::AnyRow;
 
 use super::clock::{MAX_SEGMENT_US, clock_between};
+use super::window::{SpanRow, span_row};
 use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
-
-/// What a segment holds, and when: answered from an index alone.
-#[derive(Debug, Clone)]
-pub struct SpanRow {
-    /// Run, number and media time.
-    pub recorded: Recorded,
-    /// Its place on wall time.
-    pub wall: Window,
-}
-
-impl SpanRow {
-    /// The run's clock as far as this segment tells it.
-    pub fn anchors(&self) -> [Anchor; 2] {
-        let anchor = |media, wall| Anchor {
-            media,
-            wall,
-            clock_state: ClockState::Synchronized,
-        };
-        [
-            anchor(self.recorded.start, self.wall.start),
-            anchor(self.recorded.end, self.wall.end),
-        ]
-    }
-}
 
 /// A segment as the catalogue knows it.
 #[derive(Debug, Clone)]
@@ -70,6 +46,14 @@ pub struct StoredSegment<'a> {
 
 const SEGMENT_COLUMNS: &str = "stream_id, sequence, recorder_id, run_id, start_us, end_us, start_media_us, \
     end_media_us, size_bytes, init_size_bytes, init_sha256, sha256, gop_index";
+
+/// Stream, earliest start, end of the window, its start.
+pub(super) fn segments_in_window() -> String {
+    format!(
+        "SELECT {SEGMENT_COLUMNS} FROM segment
+         WHERE stream_id = $1 AND start_us >= $2 AND start_us < $3 AND end_us > $4 ORDER BY start_us, sequence"
+    )
+}
 
 impl Db {
     /// Adds a stored segment and ends its upload; wall times come from the run's anchors.
@@ -140,19 +124,16 @@ impl Db {
 
     /// The segments of a stream that reach into a window, by start.
     pub async fn segments(&self, stream: &StreamId, window: Window) -> DbResult<Vec<SegmentRow>> {
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {SEGMENT_COLUMNS} FROM segment
-             WHERE stream_id = $1 AND start_us >= $2 AND start_us < $3 AND end_us > $4 ORDER BY start_us, sequence"
-        )))
-        .bind(stream.as_str())
-        .bind((window.start - MAX_SEGMENT_US).0)
-        .bind(window.end.0)
-        .bind(window.start.0)
-        .fetch_all(&self.reader)
-        .await?
-        .iter()
-        .map(segment_row)
-        .collect()
+        sqlx::query(sqlx::AssertSqlSafe(segments_in_window()))
+            .bind(stream.as_str())
+            .bind((window.start - MAX_SEGMENT_US).0)
+            .bind(window.end.0)
+            .bind(window.start.0)
+            .fetch_all(&self.reader)
+            .await?
+            .iter()
+            .map(segment_row)
+            .collect()
     }
 
     /// The last segment of a stream that starts at or before a moment.
@@ -169,25 +150,6 @@ impl Db {
         .transpose()
     }
 
-    /// What is recorded of a stream in a window, without the files' details.
-    pub async fn spans(&self, stream: &StreamId, window: Window) -> DbResult<Vec<SpanRow>> {
-        sqlx::query(
-            "SELECT run_id, start_us, end_us, start_media_us, end_media_us FROM segment
-             WHERE stream_id = $1 AND start_us >= $2 AND start_us < $3 AND end_us > $4 ORDER BY start_us",
-        )
-        .bind(stream.as_str())
-        .bind((window.start - MAX_SEGMENT_US).0)
-        .bind(window.end.0)
-        .bind(window.start.0)
-        .fetch_all(&self.reader)
-        .await?
-        .iter()
-        .enumerate()
-        // Ordered by start, so the place in the list serves where the order of runs is asked for.
-        .map(|(place, row)| span_row(row, place as u64))
-        .collect()
-    }
-
     /// The end of the newest footage of a stream.
     pub async fn newest_footage(&self, stream: &StreamId) -> DbResult<Option<WallTime>> {
         sqlx::query("SELECT end_us FROM segment WHERE stream_id = $1 ORDER BY start_us DESC LIMIT 1")
@@ -196,34 +158,6 @@ impl Db {
             .await?
             .map(|row| Ok(WallTime(get(&row, "end_us")?)))
             .transpose()
-    }
-
-    /// The gaps of a stream that reach into a window, by start.
-    pub async fn gaps(&self, stream: &StreamId, window: Window) -> DbResult<Vec<Gap>> {
-        sqlx::query(
-            "SELECT gap_id, stream_id, start_us, end_us, cause, detail FROM gap
-             WHERE stream_id = $1 AND (end_us > $2 OR end_us IS NULL) AND start_us < $3 ORDER BY start_us",
-        )
-        .bind(stream.as_str())
-        .bind(window.start.0)
-        .bind(window.end.0)
-        .fetch_all(&self.reader)
-        .await?
-        .iter()
-        .map(|row| {
-            let cause: &str = get(row, "cause")?;
-            let cause: GapCause =
-                serde_json::from_value(cause.into()).map_err(|e| DbError::damaged("gap.cause", e))?;
-            Ok(Gap {
-                gap_id: get_id(row, "gap_id")?,
-                stream: get_id(row, "stream_id")?,
-                start: WallTime(get(row, "start_us")?),
-                end: get::<Option<i64>>(row, "end_us")?.map(WallTime),
-                cause,
-                detail: get(row, "detail")?,
-            })
-        })
-        .collect()
     }
 
     /// Keys and digests of all segments in pages, for checking the catalogue against the store.
@@ -251,21 +185,6 @@ impl Db {
         .map(segment_row)
         .collect()
     }
-}
-
-fn span_row(row: &AnyRow, sequence: u64) -> DbResult<SpanRow> {
-    Ok(SpanRow {
-        recorded: Recorded {
-            run: get_id::<RunId>(row, "run_id")?,
-            sequence,
-            start: MediaTime(get(row, "start_media_us")?),
-            end: MediaTime(get(row, "end_media_us")?),
-        },
-        wall: Window {
-            start: WallTime(get(row, "start_us")?),
-            end: WallTime(get(row, "end_us")?),
-        },
-    })
 }
 
 fn segment_row(row: &AnyRow) -> DbResult<SegmentRow> {

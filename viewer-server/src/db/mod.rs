@@ -13,8 +13,12 @@ mod fact;
 mod footage;
 mod interaction;
 mod place;
+#[cfg(test)]
+mod plans;
+mod queue;
 mod search;
 mod vocabulary;
+mod window;
 
 use std::panic::Location;
 use std::sync::Once;
@@ -29,10 +33,12 @@ pub use clock::MAX_SEGMENT_US;
 pub use edge::{EnrolmentRefused, RecorderRow, RecorderSeen, Upload};
 pub use event::{EventRow, NewEvent};
 pub use fact::{FactsRefused, FactsStored};
-pub use footage::{SegmentRow, SpanRow, StoredSegment};
+pub use footage::{SegmentRow, StoredSegment};
 pub use interaction::{Derived, InteractionRow, RevisionRow, Why};
+pub use queue::{Answered, Taken};
 pub use search::{Cursor, SearchFilter};
 pub use vocabulary::{Term, TermKind, term_id};
+pub use window::SpanRow;
 
 /// A failure of the database.
 #[derive(Debug, thiserror::Error)]

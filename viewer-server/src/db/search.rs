@@ -1,8 +1,8 @@
 //! Finding interactions, newest first, page by page.
 //!
-//! Each search is driven by one index that ends in the beginning, so a page reads about as many rows
-//! as it shows; never a scan with LIKE. Where words mean several procedures or officers, the newest of each are
-//! taken and merged.
+//! Each search is led by one index: what is looked up, then the beginning, then all else that narrows. So a page
+//! reads the rows that it shows and no others; never a scan with LIKE. Where words mean several procedures or
+//! officers, the newest of each are taken and merged. Tests in `plans` hold the databases to this.
 
 use archive::ids::{CounterId, InteractionId, SiteId};
 use archive::time::WallTime;
@@ -10,7 +10,7 @@ use sqlx::any::AnyArguments;
 use sqlx::{Any, Arguments, AssertSqlSafe, Encode, Type};
 
 use super::interaction::interaction_row;
-use super::{Db, DbError, DbResult, InteractionRow, get};
+use super::{Db, DbError, DbResult, InteractionRow};
 
 /// Where a page ended: the next holds only what comes after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -46,7 +46,15 @@ pub struct SearchFilter {
     pub cursor: Option<Cursor>,
 }
 
-/// Most values of one kind that are looked up one by one; SQLite joins at most 500 selects.
+const DOSSIER: &str = "d.folded";
+const TICKET: &str = "i.ticket_number";
+const SERIES: &str = "i.ticket_series";
+const OFFICER: &str = "i.officer_id";
+const COUNTER: &str = "i.counter_id";
+const PROCEDURE: &str = "i.procedure_id";
+const SITE: &str = "i.site_id";
+
+/// Most lookups that are made one by one; SQLite joins at most 500 selects.
 const MAX_BRANCHES: usize = 100;
 
 /// A statement under construction.
@@ -63,86 +71,110 @@ impl Statement {
         Ok(format!("${}", self.arguments.len()))
     }
 
-    fn any_of<'v>(&mut self, column: &str, values: impl Iterator<Item = &'v str>) -> DbResult<String> {
+    fn any_of(&mut self, column: &str, values: &[&str]) -> DbResult<String> {
         let places = values
-            .map(|value| self.bind(value.to_owned()))
+            .iter()
+            .map(|value| self.bind((*value).to_owned()))
             .collect::<DbResult<Vec<_>>>()?;
         // IN () is no SQL; nothing equals nothing.
-        Ok(if places.is_empty() {
-            "1 = 0".to_owned()
-        } else if places.len() == 1 {
-            format!("{column} = {}", places[0])
-        } else {
-            format!("{column} IN ({})", places.join(", "))
+        Ok(match places.as_slice() {
+            [] => "1 = 0".to_owned(),
+            [only] => format!("{column} = {only}"),
+            _ => format!("{column} IN ({})", places.join(", ")),
         })
     }
 }
 
-/// The column whose index leads, and the values to look up in it one by one.
+/// The columns whose index leads, and for each lookup the values to look up in them.
 struct Driver<'f> {
-    column: &'static str,
-    values: Vec<&'f str>,
+    columns: Vec<&'static str>,
+    lookups: Vec<Vec<&'f str>>,
 }
+
+fn texts(values: Option<&Vec<String>>) -> Option<Vec<&str>> {
+    Some(values?.iter().map(String::as_str).collect())
+}
+
+/// Values to look up in a column; absent: any.
+type Wanted<'f> = (&'static str, Option<Vec<&'f str>>);
 
 impl SearchFilter {
-    /// Whether nothing can match.
-    fn is_empty(&self) -> bool {
-        fn is_none_of<T>(values: Option<&Vec<T>>) -> bool {
-            values.is_some_and(Vec::is_empty)
-        }
-        is_none_of(self.sites.as_ref())
-            || is_none_of(self.counters.as_ref())
-            || is_none_of(self.officers.as_ref())
-            || is_none_of(self.procedures.as_ref())
-            || is_none_of(self.dossiers.as_ref())
-    }
-
-    /// The most selective of what is given, as a rule.
-    fn driver(&self) -> Option<Driver<'_>> {
-        fn of<'f>(column: &'static str, values: Option<Vec<&'f str>>) -> Option<Driver<'f>> {
-            values
-                .filter(|values| values.len() <= MAX_BRANCHES)
-                .map(|values| Driver { column, values })
-        }
+    /// What must hold of columns of text, the most selective first, as a rule.
+    fn wanted(&self) -> [Wanted<'_>; 7] {
+        let ticket = self.ticket.as_ref();
         let counters = self.counters.as_ref();
         let sites = self.sites.as_ref();
-        None.or_else(|| of("d.folded", texts_of(self.dossiers.as_ref())))
-            .or_else(|| {
-                of(
-                    "i.ticket_number",
-                    self.ticket.as_ref().map(|t| vec![t.1.as_str()]),
-                )
-            })
-            .or_else(|| of("i.officer_id", texts_of(self.officers.as_ref())))
-            .or_else(|| {
-                of(
-                    "i.counter_id",
-                    counters.map(|v| v.iter().map(CounterId::as_str).collect()),
-                )
-            })
-            .or_else(|| of("i.procedure_id", texts_of(self.procedures.as_ref())))
-            .or_else(|| of("i.site_id", sites.map(|v| v.iter().map(SiteId::as_str).collect())))
+        [
+            (DOSSIER, texts(self.dossiers.as_ref())),
+            (TICKET, ticket.map(|t| vec![t.1.as_str()])),
+            (OFFICER, texts(self.officers.as_ref())),
+            (
+                COUNTER,
+                counters.map(|v| v.iter().map(CounterId::as_str).collect()),
+            ),
+            (PROCEDURE, texts(self.procedures.as_ref())),
+            (SITE, sites.map(|v| v.iter().map(SiteId::as_str).collect())),
+            (SERIES, ticket.and_then(|t| Some(vec![t.0.as_deref()?]))),
+        ]
     }
-}
 
-fn texts_of(values: Option<&Vec<String>>) -> Option<Vec<&str>> {
-    values.map(|v| v.iter().map(String::as_str).collect())
-}
+    fn driver<'f>(&self, wanted: &[Wanted<'f>]) -> Option<Driver<'f>> {
+        const LEADERS: [&[&str]; 8] = [
+            &[DOSSIER],
+            &[TICKET],
+            &[OFFICER],
+            &[COUNTER, PROCEDURE],
+            &[COUNTER],
+            &[SITE, PROCEDURE],
+            &[PROCEDURE],
+            &[SITE],
+        ];
+        LEADERS.iter().find_map(|columns| {
+            let mut lookups = vec![Vec::new()];
+            for column in *columns {
+                let (_, values) = wanted.iter().find(|(name, _)| name == column)?;
+                let values = values.as_ref()?;
+                // Only dossiers can't be asked for in any other way.
+                if lookups.len() * values.len() > MAX_BRANCHES && *column != DOSSIER {
+                    return None;
+                }
+                lookups = lookups
+                    .iter()
+                    .flat_map(|before| {
+                        values
+                            .iter()
+                            .map(move |value| [before.as_slice(), &[*value]].concat())
+                    })
+                    .collect();
+            }
+            // SQLite joins no more selects; nobody types so many codes.
+            lookups.truncate(4 * MAX_BRANCHES);
+            Some(Driver {
+                columns: columns.to_vec(),
+                lookups,
+            })
+        })
+    }
 
-impl Db {
-    /// The newest interactions that match, at most `limit`.
-    pub async fn search(&self, filter: &SearchFilter, limit: usize) -> DbResult<Vec<InteractionRow>> {
-        if filter.is_empty() {
-            return Ok(Vec::new());
-        }
+    /// The statement that finds the rows of a page, newest first.
+    pub(super) fn statement(&self, limit: usize) -> DbResult<(String, AnyArguments)> {
         let mut statement = Statement::default();
-        let branches = match filter.driver() {
+        let wanted = self.wanted();
+        let branches = match self.driver(&wanted) {
             Some(driver) => driver
-                .values
+                .lookups
                 .iter()
-                .map(|value| statement.branch(filter, Some((driver.column, value)), limit))
+                .map(|lookup| {
+                    let led: Vec<_> = driver
+                        .columns
+                        .iter()
+                        .copied()
+                        .zip(lookup.iter().copied())
+                        .collect();
+                    statement.branch(self, &wanted, &led, limit)
+                })
                 .collect::<DbResult<Vec<_>>>()?,
-            None => vec![statement.branch(filter, None, limit)?],
+            None => vec![statement.branch(self, &wanted, &[], limit)?],
         };
         let limit = statement.bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
         let found = branches
@@ -157,7 +189,19 @@ impl Db {
                  JOIN interaction i ON i.interaction_id = found.interaction_id
              ORDER BY found.began_us DESC, found.interaction_id DESC"
         );
-        sqlx::query_with(AssertSqlSafe(sql), statement.arguments)
+        Ok((sql, statement.arguments))
+    }
+}
+
+impl Db {
+    /// The newest interactions that match, at most `limit`.
+    pub async fn search(&self, filter: &SearchFilter, limit: usize) -> DbResult<Vec<InteractionRow>> {
+        let is_hopeless = |(_, values): &Wanted<'_>| values.as_ref().is_some_and(Vec::is_empty);
+        if filter.wanted().iter().any(is_hopeless) {
+            return Ok(Vec::new());
+        }
+        let (sql, arguments) = filter.statement(limit)?;
+        sqlx::query_with(AssertSqlSafe(sql), arguments)
             .fetch_all(&self.reader)
             .await?
             .iter()
@@ -180,58 +224,36 @@ impl Db {
         visits.reverse();
         Ok(visits)
     }
-
-    /// How many interactions there are; for checks and benches.
-    pub async fn interaction_count(&self) -> DbResult<i64> {
-        let row = sqlx::query("SELECT count(*) AS count FROM interaction")
-            .fetch_one(&self.reader)
-            .await?;
-        get(&row, "count")
-    }
 }
 
 impl Statement {
+    /// The keys of the newest that match with some columns at fixed values, at most `limit`.
     fn branch(
         &mut self,
         filter: &SearchFilter,
-        driver: Option<(&'static str, &str)>,
+        wanted: &[Wanted<'_>],
+        led: &[(&'static str, &str)],
         limit: usize,
     ) -> DbResult<String> {
-        let (by, from) = match driver {
-            Some(("d.folded", _)) => (
-                "d",
-                "interaction_dossier d JOIN interaction i ON i.interaction_id = d.interaction_id",
-            ),
-            _ => ("i", "interaction i"),
-        };
-        let led_by = driver.map_or("", |d| d.0);
+        let is_by_dossier = led.iter().any(|(column, _)| *column == DOSSIER);
+        let by = if is_by_dossier { "d" } else { "i" };
         let mut conditions = Vec::new();
-        if let Some((column, value)) = driver {
-            let place = self.bind(value.to_owned())?;
-            conditions.push(format!("{column} = {place}"));
+        for (column, value) in led {
+            conditions.push(self.any_of(column, &[value])?);
         }
-        if let Some((series, number)) = &filter.ticket {
-            if led_by != "i.ticket_number" {
-                conditions.push(self.any_of("i.ticket_number", std::iter::once(number.as_str()))?);
-            }
-            if let Some(series) = series {
-                conditions.push(self.any_of("i.ticket_series", std::iter::once(series.as_str()))?);
-            }
-        }
-        let texts = [
-            ("i.officer_id", filter.officers.as_ref()),
-            ("i.procedure_id", filter.procedures.as_ref()),
-        ];
-        for (column, values) in texts {
-            if let Some(values) = values.filter(|_| led_by != column) {
-                conditions.push(self.any_of(column, values.iter().map(String::as_str))?);
-            }
-        }
-        if let Some(counters) = filter.counters.as_ref().filter(|_| led_by != "i.counter_id") {
-            conditions.push(self.any_of("i.counter_id", counters.iter().map(CounterId::as_str))?);
-        }
-        if let Some(sites) = filter.sites.as_ref().filter(|_| led_by != "i.site_id") {
-            conditions.push(self.any_of(&format!("{by}.site_id"), sites.iter().map(SiteId::as_str))?);
+        for (column, values) in wanted {
+            let Some(values) = values
+                .as_ref()
+                .filter(|_| led.iter().all(|(led, _)| led != column))
+            else {
+                continue;
+            };
+            // The dossier's own row knows the site as well.
+            let is_here = *column == SITE && is_by_dossier;
+            let column = if is_here { "d.site_id" } else { column };
+            // An expression, so that no database looks it up first and then has to sort.
+            let narrowing = format!("({column} || '')");
+            conditions.push(self.any_of(&narrowing, values)?);
         }
         if let Some(rating_max) = filter.rating_max {
             let place = self.bind(rating_max)?;
@@ -250,6 +272,14 @@ impl Statement {
                 "{by}.began_us <= {began} AND ({by}.began_us < {began} OR {by}.interaction_id < {id})"
             ));
         }
+        let is_joined = conditions
+            .iter()
+            .any(|condition| condition.trim_start_matches('(').starts_with("i."));
+        let from = match (is_by_dossier, is_joined) {
+            (true, true) => "interaction_dossier d JOIN interaction i ON i.interaction_id = d.interaction_id",
+            (true, false) => "interaction_dossier d",
+            (false, _) => "interaction i",
+        };
         let conditions = if conditions.is_empty() {
             "1 = 1".to_owned()
         } else {

@@ -3,6 +3,7 @@
 //! A recorder may be hostile or broken: all it sends is bounded and checked, and it can only tell of
 //! streams that it records itself.
 
+mod abandoned;
 mod enrol;
 mod manifest;
 mod session;

@@ -116,14 +116,18 @@ impl Uploads {
         }
     }
 
-    fn part(&self, recorder: &RecorderId, key: &SegmentKey) -> PathBuf {
+    pub(super) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    pub(super) fn part(&self, recorder: &RecorderId, key: &SegmentKey) -> PathBuf {
         self.folder
             .join(recorder.as_str())
             .join(key.stream.as_str())
             .join(format!("{}.part", key.sequence))
     }
 
-    async fn lock(&self, part: &Path) -> Result<tokio::sync::OwnedMutexGuard<()>, UploadError> {
+    pub(super) async fn lock(&self, part: &Path) -> Result<tokio::sync::OwnedMutexGuard<()>, UploadError> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.retain(|_, lock| lock.strong_count() > 0);

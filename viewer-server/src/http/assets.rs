@@ -56,7 +56,7 @@ impl Assets {
             };
             return file(path, bytes, caching);
         }
-        if Path::new(path).extension().is_some() {
+        if names_a_file(path) {
             return Problem::not_found("file").into_response();
         }
         match self.read("index.html").await {
@@ -67,6 +67,11 @@ impl Assets {
             }
         }
     }
+}
+
+/// Whether a path can only be that of a file; dossier codes in the page's own addresses have dots too.
+fn names_a_file(path: &str) -> bool {
+    path.starts_with("assets/") || (!path.contains('/') && Path::new(path).extension().is_some())
 }
 
 #[cfg(feature = "bundled-ui")]
@@ -100,4 +105,36 @@ fn file(path: &str, bytes: Vec<u8>, caching: &'static str) -> Response {
         .headers_mut()
         .insert(header::CACHE_CONTROL, HeaderValue::from_static(caching));
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_page_answers_its_own_addresses_and_missing_files_are_not_found() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("assets")).unwrap();
+        std::fs::write(folder.path().join("index.html"), "page").unwrap();
+        std::fs::write(folder.path().join("assets/a.js"), "script").unwrap();
+        let assets = Assets::new(Some(folder.path().to_owned()));
+        for (path, status, kind) in [
+            ("/", 200, "text/html; charset=utf-8"),
+            ("/live", 200, "text/html; charset=utf-8"),
+            (
+                "/dossiers/H26.17.05-261123-0007",
+                200,
+                "text/html; charset=utf-8",
+            ),
+            ("/assets/a.js", 200, "text/javascript; charset=utf-8"),
+            ("/assets/b.js", 404, "application/problem+json"),
+            ("/assets/../index.html", 404, "application/problem+json"),
+            ("/favicon.ico", 404, "application/problem+json"),
+            ("/api/v1/nothing", 404, "application/problem+json"),
+        ] {
+            let answer = assets.answer(Method::GET, path.parse().unwrap()).await;
+            let given = answer.headers().get(header::CONTENT_TYPE).unwrap();
+            assert_eq!((answer.status().as_u16(), given.to_str().unwrap()), (status, kind), "{path}");
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! One mapping from every failure to an RFC 9457 problem document; each 5xx is logged once, here.
 
+use archive::gap::Gap;
 use axum::Json;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -22,6 +23,19 @@ pub struct FieldError {
     pub message: String,
 }
 
+/// The gap that is the reason why there is no recording.
+#[derive(Debug, Clone, Serialize, ToSchema)]
+pub struct GapNamed {
+    /// Its id on the timeline.
+    pub gap_id: String,
+    /// As on the timeline, e.g. `camera_offline`.
+    pub cause: String,
+    /// Where the recording ends.
+    pub start: String,
+    /// Where it goes on; null while it has not.
+    pub end: Option<String>,
+}
+
 /// A problem document (RFC 9457). `code` is stable; programs go by it.
 #[derive(Debug, Clone, Serialize, ToSchema)]
 pub struct Problem {
@@ -40,6 +54,9 @@ pub struct Problem {
     /// Fields that are wrong.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub errors: Vec<FieldError>,
+    /// Why there is no recording, if that is known.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub gap: Option<Box<GapNamed>>,
     #[serde(skip)]
     header: Option<(HeaderName, HeaderValue)>,
 }
@@ -58,6 +75,7 @@ impl Problem {
             detail: (!detail.is_empty()).then_some(detail),
             code,
             errors: Vec::new(),
+            gap: None,
             header: None,
         }
     }
@@ -107,6 +125,24 @@ impl Problem {
             "no_recording",
             "nothing was recorded then, or it has not arrived yet",
         )
+    }
+
+    /// 404: nothing was recorded, for this reason.
+    pub fn not_recorded(gap: &Gap) -> Self {
+        let gap = GapNamed {
+            gap_id: gap.gap_id.to_string(),
+            cause: serde_json::to_value(gap.cause)
+                .ok()
+                .and_then(|cause| Some(cause.as_str()?.to_owned()))
+                .unwrap_or_default(),
+            start: gap.start.to_string(),
+            end: gap.end.map(|end| end.to_string()),
+        };
+        let end = gap.end.as_deref().unwrap_or("now");
+        let detail = format!("nothing was recorded from {} to {end}: {}", gap.start, gap.cause);
+        let mut problem = Self::new(StatusCode::NOT_FOUND, "no_recording", detail);
+        problem.gap = Some(Box::new(gap));
+        problem
     }
 
     /// Adds a header to the answer.

@@ -19,7 +19,7 @@ use super::range::{Wanted, wanted};
 use crate::access::{Action, Role};
 use crate::centre::Centre;
 use crate::db::FootageRead;
-use crate::playback::{SegmentId, plan, playlist};
+use crate::playback::{SegmentId, plan, playlist, reason};
 use crate::storage::media_key;
 
 /// A window of wall time.
@@ -78,7 +78,9 @@ pub async fn get_playlist(
     let segments = centre.db.segments(&stream, Window { start, end }).await?;
     let pieces = plan(&segments, Window { start, end })?;
     if pieces.is_empty() {
-        return Err(Problem::no_recording());
+        let gaps = centre.db.gaps(&stream, Window { start, end }).await?;
+        let gap = reason(&gaps, Window { start, end });
+        return Err(gap.map_or_else(Problem::no_recording, Problem::not_recorded));
     }
     let headers = [
         (header::CONTENT_TYPE, "application/vnd.apple.mpegurl"),

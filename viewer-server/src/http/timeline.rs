@@ -14,10 +14,11 @@ use utoipa::{IntoParams, ToSchema};
 use super::auth::Person;
 use super::error::{Answer, Problem};
 use super::extract::{Path, Query, name, window};
-use super::views::{InteractionView, interaction_views, recorded, runs};
+use super::views::{InteractionView, interaction_views};
 use crate::access::Action;
 use crate::centre::Centre;
 use crate::places::Stream;
+use crate::playback::{recorded, runs};
 
 const MAX_INTERACTIONS: i64 = 2000;
 const MAX_EVENTS: i64 = 5000;

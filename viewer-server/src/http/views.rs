@@ -3,21 +3,17 @@
 use archive::dossier::Warning;
 use archive::ids::StreamId;
 use archive::interaction::Interaction;
-use archive::time::{DurationUs, RunClock, WallTime};
-use archive::timeline::{Coverage, Run, Span, Timeline, Window, coverage};
+use archive::time::WallTime;
+use archive::timeline::Span;
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use super::error::Answer;
 use crate::centre::Centre;
-use crate::db::{InteractionRow, SpanRow};
+use crate::db::InteractionRow;
 use crate::places::Places;
+use crate::playback::Seen;
 use crate::supervision::{OfficerView, TicketView, ticket_view};
-
-/// Footage that ended less than this ago may still be sealed and uploaded.
-const ON_ITS_WAY_US: DurationUs = 5 * 60_000_000;
-/// So much is no loss: the clocks' last milliseconds.
-const SEAM_US: DurationUs = 100_000;
 
 /// A rating.
 #[derive(Serialize, ToSchema)]
@@ -86,11 +82,13 @@ pub async fn interaction_views(
     places: &Places,
     rows: Vec<InteractionRow>,
 ) -> Answer<Vec<InteractionView>> {
-    let mut views = Vec::with_capacity(rows.len());
-    for row in rows {
-        views.push(interaction_view(centre, places, row).await?);
-    }
-    Ok(views)
+    let interactions: Vec<_> = rows.iter().map(|row| &row.interaction).collect();
+    let seen = centre.seen(places, &interactions).await?;
+    Ok(rows
+        .into_iter()
+        .zip(seen)
+        .map(|(row, seen)| view(places, row, seen))
+        .collect())
 }
 
 /// The view of one.
@@ -102,14 +100,18 @@ pub async fn interaction_view(
     places: &Places,
     row: InteractionRow,
 ) -> Answer<InteractionView> {
+    let mut seen = centre.seen(places, &[&row.interaction]).await?;
+    let seen = seen.pop().expect("there is one for each interaction");
+    Ok(view(places, row, seen))
+}
+
+fn view(places: &Places, row: InteractionRow, seen: Seen) -> InteractionView {
     let InteractionRow {
         interaction: i,
         revision,
     } = row;
-    let stream = places.streams_of(&i.counter).next().map(|s| s.stream_id.clone());
-    let footage = footage_of(centre, stream.as_ref(), &i).await?;
     let text = |time: Option<WallTime>| time.map(|t| t.to_string());
-    Ok(InteractionView {
+    InteractionView {
         interaction_id: i.interaction_id.to_string(),
         site_id: i.site.to_string(),
         site_name: places.site(&i.site).map_or_else(String::new, |s| s.name.clone()),
@@ -153,12 +155,12 @@ pub async fn interaction_view(
             .collect(),
         confidence: i.confidence.percent,
         confidence_reasons: i.confidence.doubts.iter().map(ToString::to_string).collect(),
-        coverage: footage.coverage,
-        missing_s: footage.missing_us as f64 / 1e6,
+        coverage: seen.coverage,
+        missing_s: seen.missing_us as f64 / 1e6,
         revision,
-        still_url: stream.and_then(|stream| still_url(&stream, &i, &footage.spans)),
+        still_url: seen.stream.and_then(|stream| still_url(&stream, &i, &seen.spans)),
         procedure: i.procedure,
-    })
+    }
 }
 
 /// The name of a warning as JSON carries it.
@@ -173,75 +175,4 @@ fn still_url(stream: &StreamId, interaction: &Interaction, spans: &[Span]) -> Op
     // A millisecond inside, since the stored times of a segment may be rounded otherwise.
     let at = wanted.min(span.end - 1000).max(span.start + 1000);
     Some(format!("/api/v1/streams/{stream}/still.jpg?at={at}&width=320"))
-}
-
-/// What there is to see of an interaction.
-struct Footage {
-    coverage: &'static str,
-    missing_us: DurationUs,
-    spans: Vec<Span>,
-}
-
-async fn footage_of(
-    centre: &Centre,
-    stream: Option<&StreamId>,
-    interaction: &Interaction,
-) -> Answer<Footage> {
-    let now = centre.now();
-    let end = interaction.footage.end.unwrap_or(now).min(now);
-    let window = Window {
-        start: interaction.footage.start.min(end),
-        end,
-    };
-    let Some(stream) = stream else {
-        return Ok(Footage {
-            coverage: "none",
-            missing_us: window.duration_us(),
-            spans: Vec::new(),
-        });
-    };
-    let rows = centre.db.spans(stream, window).await?;
-    let gaps = centre.db.gaps(stream, window).await?;
-    let Timeline { spans, holes, .. } = Timeline::lay(window, &runs(&rows), &recorded(&rows), &gaps, &[]);
-    // What a gap explains will not come any more.
-    let unexplained = holes.iter().filter(|hole| hole.cause.is_none());
-    let unexplained_us: DurationUs = unexplained.map(|hole| hole.end - hole.start).sum();
-    let is_awaited = unexplained_us >= SEAM_US && now - end < ON_ITS_WAY_US;
-    let (coverage, missing_us) = match coverage(&spans, window) {
-        Coverage::Full => ("full", 0),
-        Coverage::Partial { missing_us } if missing_us < SEAM_US => ("full", 0),
-        Coverage::Partial { missing_us } | Coverage::None { missing_us } if is_awaited => {
-            ("pending", missing_us)
-        }
-        Coverage::Partial { missing_us } => ("partial", missing_us),
-        Coverage::None { missing_us } => ("none", missing_us),
-    };
-    Ok(Footage {
-        coverage,
-        missing_us,
-        spans,
-    })
-}
-
-/// The runs of some spans, each with the clock that the spans tell.
-pub fn runs(rows: &[SpanRow]) -> Vec<Run> {
-    let mut anchors = std::collections::BTreeMap::<_, Vec<_>>::new();
-    for row in rows {
-        anchors
-            .entry(&row.recorded.run)
-            .or_default()
-            .extend(row.anchors());
-    }
-    anchors
-        .into_iter()
-        .map(|(run, anchors)| Run {
-            run: run.clone(),
-            clock: RunClock::new(&anchors),
-        })
-        .collect()
-}
-
-/// What the spans recorded.
-pub fn recorded(rows: &[SpanRow]) -> Vec<archive::timeline::Recorded> {
-    rows.iter().map(|row| row.recorded.clone()).collect()
 }

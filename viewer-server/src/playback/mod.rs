@@ -2,6 +2,7 @@
 //!
 //! The only room that knows libav, and that only to make stills.
 
+mod coverage;
 mod hls;
 mod jpeg;
 mod plan;
@@ -12,9 +13,10 @@ use std::str::FromStr;
 
 use archive::ids::{RecorderId, SegmentKey};
 
+pub use coverage::{Seen, recorded, runs};
 pub use hls::playlist;
 pub use jpeg::{JpegError, keyframe_to_jpeg};
-pub use plan::{Piece, plan};
+pub use plan::{Piece, plan, reason};
 pub use stills::{StillError, Stills};
 
 /// Names a stored file in addresses: `recorder.counter.viewpoint.quality.sequence`.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use archive::fmp4::index::{self, IndexError};
+use archive::gap::Gap;
 use archive::ids::RunId;
 use archive::segment::GopRange;
 use archive::time::{RunClock, WallTime};
@@ -92,4 +93,51 @@ pub fn plan(segments: &[SegmentRow], window: Window) -> Result<Vec<Piece>, Index
     }
     pieces.sort_by_key(|piece| (piece.start, piece.segment.key.sequence));
     Ok(pieces)
+}
+
+/// The gap that explains most of a window in which nothing was recorded.
+pub fn reason(gaps: &[Gap], window: Window) -> Option<&Gap> {
+    let holes = Timeline::lay(window, &[], &[], gaps, &[]).holes;
+    let explained = holes
+        .iter()
+        .filter_map(|hole| Some((hole.gap_id?, hole.end - hole.start)));
+    // Of equal ones the first.
+    let (longest, _) = explained.rev().max_by_key(|(_, duration_us)| *duration_us)?;
+    gaps.iter().find(|gap| gap.gap_id == longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use archive::gap::GapCause;
+
+    #[test]
+    fn the_gap_that_explains_most_is_the_reason() {
+        let gap = |id, start_s: i64, end_s: Option<i64>, cause| Gap {
+            gap_id: uuid::Uuid::from_bytes([id; 16]),
+            stream: "q1.front.main".parse().unwrap(),
+            start: WallTime(start_s * 1_000_000),
+            end: end_s.map(|s| WallTime(s * 1_000_000)),
+            cause,
+            detail: String::new(),
+        };
+        let window = Window {
+            start: WallTime(100_000_000),
+            end: WallTime(200_000_000),
+        };
+        let gaps = [
+            gap(1, 0, Some(120), GapCause::RecorderDown),
+            gap(2, 130, None, GapCause::CameraOffline),
+            gap(3, 300, Some(900), GapCause::DiskFull),
+        ];
+        assert_eq!(
+            reason(&gaps, window).map(|g| g.cause),
+            Some(GapCause::CameraOffline)
+        );
+        assert_eq!(
+            reason(&gaps[..1], window).map(|g| g.cause),
+            Some(GapCause::RecorderDown)
+        );
+        assert_eq!(reason(&gaps[2..], window), None);
+    }
 }

@@ -1,5 +1,6 @@
 //! The live state of each counter: who is served, what is wrong, how urgent it is.
 
+mod queue;
 mod state;
 mod urgency;
 
@@ -7,12 +8,13 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use archive::ids::CounterId;
+use archive::ids::{CounterId, SiteId};
 use tokio::sync::{Notify, broadcast};
 
 use crate::centre::Centre;
 use crate::db::DbError;
 
+use queue::KnownQueue;
 pub use state::{Alert, CounterState, LiveState, OfficerView, StreamState, TicketView, ticket_view};
 
 /// Changes that wait for a slow reader; beyond them it gets a snapshot anew.
@@ -29,6 +31,7 @@ pub struct Supervision {
     poked: Notify,
     changes: broadcast::Sender<Arc<CounterState>>,
     known: Mutex<HashMap<CounterId, Arc<CounterState>>>,
+    queues: Mutex<HashMap<SiteId, KnownQueue>>,
 }
 
 impl Default for Supervision {
@@ -37,6 +40,7 @@ impl Default for Supervision {
             poked: Notify::new(),
             changes: broadcast::channel(CHANGES).0,
             known: Mutex::default(),
+            queues: Mutex::default(),
         }
     }
 }
@@ -58,6 +62,16 @@ impl Supervision {
         let mut states: Vec<_> = known.values().cloned().collect();
         states.sort_by(|a, b| a.counter_id.cmp(&b.counter_id));
         states
+    }
+
+    fn known_queue(&self, site: &SiteId) -> Option<KnownQueue> {
+        let queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.get(site).cloned()
+    }
+
+    fn keep_queue(&self, site: &SiteId, queue: KnownQueue) {
+        let mut queues = self.queues.lock().unwrap_or_else(PoisonError::into_inner);
+        queues.insert(site.clone(), queue);
     }
 
     fn put(&self, counter: CounterId, state: CounterState) {

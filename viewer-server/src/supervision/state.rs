@@ -194,6 +194,7 @@ impl Centre {
             .collect();
         let mut live = self.service(id, &recent, now).await?;
         self.add_rating(&mut live, &recent, now);
+        self.add_wait(&mut live, counter, now).await?;
         live.alerts.extend(urgency::stream_alerts(&streams));
         live.urgency = urgency::of(&live.alerts);
         let site = places.site(&counter.site_id);
@@ -300,6 +301,27 @@ impl Centre {
             urgency: 0,
             updated_at: now.to_string(),
         })
+    }
+
+    /// Nobody waits at a closed counter, or where the queue system says that nobody does.
+    async fn add_wait(&self, live: &mut LiveState, counter: &Counter, now: WallTime) -> Result<(), DbError> {
+        if live.state == "closed" || live.waiting == Some(0) {
+            return Ok(());
+        }
+        let queue = self.queue(&counter.site_id).await?;
+        let Some(since) = queue.oldest_for(&counter.counter_id) else {
+            return Ok(());
+        };
+        live.oldest_waiting_since = Some(since.to_string());
+        let long_us = i64::from(self.settings.interaction.long_wait_minutes) * 60_000_000;
+        if now - since > long_us {
+            live.alerts.push(Alert {
+                kind: "long_wait",
+                since: Some(since.to_string()),
+                detail: String::new(),
+            });
+        }
+        Ok(())
     }
 
     fn add_rating(&self, live: &mut LiveState, recent: &[Interaction], now: WallTime) {

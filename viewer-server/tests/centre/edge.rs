@@ -11,7 +11,7 @@ use serde_json::json;
 use viewer_server::access::Role;
 use viewer_server::commands;
 
-use crate::stage::{Answer, Recorder, SECOND, STREAM, Stage, event};
+use crate::stage::{Answer, MORNING, Recorder, SECOND, STREAM, Stage, event};
 
 crate::on_each_database!(
     an_enrolment_code_works_once_and_only_for_its_site,
@@ -22,6 +22,7 @@ crate::on_each_database!(
     an_upload_resumes_where_it_broke_off,
     a_wrong_digest_starts_the_upload_anew,
     a_stored_segment_is_not_replaced,
+    an_upload_is_abandoned_after_a_week_of_silence,
     a_segment_of_an_unknown_run_must_wait,
     a_heartbeat_shows_in_the_live_state,
 );
@@ -321,6 +322,38 @@ async fn a_stored_segment_is_not_replaced(stage: &Stage) {
     let (mut other, _) = segment(&run, 1, 0);
     other.sha256 = Digest::of(b"something else");
     assert_eq!(begin(stage, &recorder, &other).await.status, StatusCode::CONFLICT);
+}
+
+async fn an_upload_is_abandoned_after_a_week_of_silence(stage: &Stage) {
+    const DAY: i64 = 24 * 3600 * SECOND;
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let run = start_run(stage, &mut recorder, 0).await;
+    let (manifest, bytes) = segment(&run, 1, 0);
+    begin(stage, &recorder, &manifest).await;
+    patch(stage, &recorder, &path(&manifest), 0, &bytes[..700]).await;
+    let folder = stage.centre.settings.data_dir.join("uploads");
+    let of_recorder = folder.join(recorder.id.as_str()).join(STREAM);
+    let part = of_recorder.join("1.part");
+    let forgotten = of_recorder.join("77.part");
+    std::fs::write(&forgotten, "bytes of an upload that no row tells of").unwrap();
+    for file in [&part, &forgotten] {
+        let written = std::time::UNIX_EPOCH + std::time::Duration::from_micros(MORNING.0 as u64);
+        let file = std::fs::File::options().write(true).open(file).unwrap();
+        file.set_modified(written).unwrap();
+    }
+    let remove = || async { stage.centre.remove_abandoned_uploads().await.unwrap() };
+    stage.advance(6 * DAY);
+    assert_eq!(remove().await, 0);
+    assert!(part.exists() && forgotten.exists());
+    stage.advance(2 * DAY);
+    assert_eq!(remove().await, 2);
+    assert!(!part.exists() && !forgotten.exists());
+    let asked = stage
+        .send(recorder.request(Method::GET, &path(&manifest), ""))
+        .await;
+    assert_eq!(asked.code(), "upload_unknown");
+    upload_whole(stage, &recorder, &(manifest, bytes)).await;
+    assert_eq!(remove().await, 0);
 }
 
 async fn a_segment_of_an_unknown_run_must_wait(stage: &Stage) {

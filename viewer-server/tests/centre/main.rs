@@ -8,6 +8,7 @@ mod playback;
 mod problems;
 mod search;
 mod stage;
+mod supervision;
 
 /// Makes a test on each database of functions that take a [`stage::Stage`].
 macro_rules! on_each_database {

@@ -12,6 +12,7 @@ use crate::stage::{MORNING, SECOND, STREAM, Stage, visit};
 
 crate::on_each_database!(
     a_playlist_breaks_at_a_gap_and_the_timeline_says_why,
+    where_nothing_was_recorded_the_gap_is_named,
     serves_bytes_by_range,
     a_later_anchor_moves_what_is_stored,
     stills_are_named_only_where_footage_has_arrived,
@@ -75,6 +76,41 @@ async fn a_playlist_breaks_at_a_gap_and_the_timeline_says_why(stage: &Stage) {
     assert_eq!(stream["gaps"].as_array().unwrap().len(), 1, "{stream}");
     assert_eq!(stream["gaps"][0]["cause"], "camera_offline");
     assert_eq!(stream["gaps"][0]["detail"], "connection refused");
+}
+
+async fn where_nothing_was_recorded_the_gap_is_named(stage: &Stage) {
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let gap = Gap {
+        gap_id: uuid::Uuid::now_v7(),
+        stream: STREAM.parse().unwrap(),
+        start: MORNING + 8 * SECOND,
+        end: Some(MORNING + 60 * SECOND),
+        cause: GapCause::CameraOffline,
+        detail: "connection refused".into(),
+    };
+    let facts = vec![Fact::GapSeen { gap: gap.clone() }];
+    recorder.facts(facts).await;
+    stage.advance(3600 * SECOND);
+    let cookie = stage.sign_in("lan", Role::Leader, "ha-noi").await;
+    let ask = |from_s: i64, to_s: i64| {
+        let (from, to) = (MORNING + from_s * SECOND, MORNING + to_s * SECOND);
+        let path = format!("/api/v1/streams/{STREAM}/playlist.m3u8?from={from}&to={to}");
+        let cookie = cookie.clone();
+        async move { stage.get(&cookie, &path).await }
+    };
+    let answer = ask(20, 40).await;
+    assert_eq!(answer.status, StatusCode::NOT_FOUND);
+    assert_eq!(answer.code(), "no_recording");
+    let expected = serde_json::json!({
+        "gap_id": gap.gap_id.to_string(),
+        "cause": "camera_offline",
+        "start": "2026-11-23T01:00:08.000000Z",
+        "end": "2026-11-23T01:01:00.000000Z",
+    });
+    assert_eq!(answer.json()["gap"], expected);
+    let unexplained = ask(100, 120).await;
+    assert_eq!(unexplained.code(), "no_recording");
+    assert!(unexplained.json().get("gap").is_none());
 }
 
 async fn serves_bytes_by_range(stage: &Stage) {
