@@ -42,6 +42,9 @@ fn assert_whole(seen: &Seen) {
     }
 }
 
+/// A client on a busy machine slides by some milliseconds towards what the sender reports say.
+const HALF_A_PICTURE_US: i64 = 20_000;
+
 fn assert_shows_whole_seconds_in_step(options: &str) {
     let camera = camera(&format!("proof{options}"));
     let client = play(&camera);
@@ -60,7 +63,7 @@ fn assert_shows_whole_seconds_in_step(options: &str) {
         // without decoding times, as they do over RTP.
         let middle_us = past_second_us[past_second_us.len() / 2];
         assert!(
-            middle_us.abs() <= 5_000,
+            middle_us.abs() <= HALF_A_PICTURE_US,
             "{what}: {past_second_us:?} us after the second"
         );
     }
