@@ -121,11 +121,7 @@ mod tests {
         for (path, status, kind) in [
             ("/", 200, "text/html; charset=utf-8"),
             ("/live", 200, "text/html; charset=utf-8"),
-            (
-                "/dossiers/H26.17.05-261123-0007",
-                200,
-                "text/html; charset=utf-8",
-            ),
+            ("/dossiers/H26.17.05-261123-0007", 200, "text/html; charset=utf-8"),
             ("/assets/a.js", 200, "text/javascript; charset=utf-8"),
             ("/assets/b.js", 404, "application/problem+json"),
             ("/assets/../index.html", 404, "application/problem+json"),
@@ -134,7 +130,11 @@ mod tests {
         ] {
             let answer = assets.answer(Method::GET, path.parse().unwrap()).await;
             let given = answer.headers().get(header::CONTENT_TYPE).unwrap();
-            assert_eq!((answer.status().as_u16(), given.to_str().unwrap()), (status, kind), "{path}");
+            assert_eq!(
+                (answer.status().as_u16(), given.to_str().unwrap()),
+                (status, kind),
+                "{path}"
+            );
         }
     }
 }
