@@ -3,13 +3,14 @@
 mod hid;
 pub mod http;
 mod mqtt;
+mod scan;
 mod serial;
 
 use std::sync::Arc;
 
 use archive::ids::CounterId;
 use archive::time::Clock;
-use serde_json::{Value, json};
+use serde_json::Value;
 use site_config::recorder::RecorderSettings;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
@@ -67,7 +68,8 @@ impl Inputs {
 
     /// Stores what a scanner read; tries until the index takes it, as nobody would scan again.
     async fn store_scan(&self, input: &'static str, counter: &CounterId, code: &str) {
-        let event = scan_event(input, counter, code, &self.clock.wall().to_string());
+        let source = format!("{input}/{counter}");
+        let event = scan::scan_event(&source, counter, code, &self.clock.wall().to_string());
         let mut backoff = crate::backoff::Backoff::default();
         while let Err(error) = self.store(input, std::slice::from_ref(&event)).await {
             tracing::error!(%counter, %error, "a scan could not be stored yet");
@@ -78,16 +80,4 @@ impl Inputs {
         }
         tracing::info!(%counter, input, "a code was scanned");
     }
-}
-
-fn scan_event(input: &str, counter: &CounterId, code: &str, time: &str) -> Value {
-    json!({
-        "specversion": "1.0",
-        "type": "dossier.scanned",
-        "source": format!("/recorder/{input}/{counter}"),
-        "id": uuid::Uuid::now_v7().to_string(),
-        "time": time,
-        "subject": counter.as_str(),
-        "data": { "dossier": code },
-    })
 }

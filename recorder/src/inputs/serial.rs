@@ -148,7 +148,7 @@ mod tests {
         };
         let mut changes = index.subscribe();
         let task = tokio::spawn(run(inputs.clone(), settings));
-        master.write_all(b"000.00.17.H26-180615-0001\r").unwrap();
+        master.write_all(b"]C0000.00.17.H26-180615-0001\r").unwrap();
         tokio::time::timeout(Duration::from_secs(10), changes.changed())
             .await
             .unwrap()
@@ -157,6 +157,7 @@ mod tests {
         match facts.as_slice() {
             [Fact::Event { event, .. }] => {
                 assert_eq!(event["data"]["dossier"], "000.00.17.H26-180615-0001");
+                assert_eq!(event["data"]["symbology"], "code128");
                 assert_eq!(event["subject"], "q01");
             }
             other => panic!("{other:?}"),
