@@ -71,6 +71,9 @@ pub enum RunError {
     /// The writer's thread does not start.
     #[error("the writer's thread does not start: {0}")]
     Thread(std::io::Error),
+    /// The writer is gone, so nothing is recorded; the next start salvages what it left.
+    #[error("the writer failed: start the recorder again, which salvages what was being written")]
+    WriterFailed,
 }
 
 /// Runs a recorder until `shutdown`; growing segments are then sealed and a gap is opened.
@@ -150,12 +153,12 @@ pub async fn run(
     let writer = Writer::new(writer_settings, index.clone(), clock.clone(), recorded).await?;
     // A thread of its own: it waits for the disk, which would hold up tasks.
     let runtime = tokio::runtime::Handle::current();
-    let (written, is_written) = tokio::sync::oneshot::channel();
+    let (written, mut is_written) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || {
             runtime.block_on(writer.run(to_write));
-            // Nobody waits only if the program is being torn down.
+            // Nobody waits only if the program is being torn down. A panic drops the sender instead.
             let _ = written.send(());
         })
         .map_err(RunError::Thread)?;
@@ -219,9 +222,13 @@ pub async fn run(
     tasks.spawn(http::serve(listener, state, shutdown.clone()));
     tracing::info!(listen = %settings.listen, "recording");
 
-    while captures.join_next().await.is_some() {}
+    let captured_all = async { while captures.join_next().await.is_some() {} };
+    tokio::select! {
+        () = captured_all => {}
+        _ = &mut is_written => return Err(RunError::WriterFailed),
+    }
     // The captures are gone and with them all senders: the writer drains, seals and ends.
-    let _ = is_written.await;
+    is_written.await.map_err(|_| RunError::WriterFailed)?;
     shutdown.cancelled().await;
     let rest = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(Duration::from_secs(5), rest).await.is_err() {

@@ -5,12 +5,14 @@ mod session;
 mod upload;
 
 use std::collections::BTreeMap;
+use std::panic::AssertUnwindSafe;
 use std::path::PathBuf;
 use std::sync::Arc;
 
 use archive::ids::{SiteId, StreamId};
 use archive::time::Clock;
 use archive::uplink::StreamDescription;
+use futures::FutureExt as _;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -109,6 +111,18 @@ pub enum UplinkError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A fault of this program; the next try may do better.
+    #[error("the uplink itself failed")]
+    Panicked,
+}
+
+/// Turns a panic into an error, so that the line to the centre comes back by itself.
+async fn surviving<T>(attempt: impl Future<Output = Result<T, UplinkError>>) -> Result<T, UplinkError> {
+    let outcome = AssertUnwindSafe(attempt).catch_unwind().await;
+    outcome.unwrap_or_else(|_| {
+        metrics::counter!("recorder_panics_total", "room" => "uplink").increment(1);
+        Err(UplinkError::Panicked)
+    })
 }
 
 impl From<tokio_tungstenite::tungstenite::Error> for UplinkError {
@@ -149,4 +163,16 @@ pub async fn run(uplink: Uplink, live_ended: mpsc::Receiver<LiveEnded>) {
         session::keep(uplink.clone(), link, live_ended),
         upload::keep(uplink.clone(), links)
     );
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_ends_one_attempt_only() {
+        assert!(matches!(surviving(async { Ok(1) }).await, Ok(1)));
+        let failed = surviving::<()>(async { panic!("as a fault of the program would") }).await;
+        assert!(matches!(failed, Err(UplinkError::Panicked)));
+    }
 }

@@ -11,7 +11,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use super::{Link, LiveCommand, LiveEnded, Uplink, UplinkError};
+use super::{Link, LiveCommand, LiveEnded, Uplink, UplinkError, surviving};
 use crate::backoff::Backoff;
 
 const CONNECT_WITHIN: Duration = Duration::from_secs(15);
@@ -30,7 +30,7 @@ pub(super) async fn keep(
     let mut backoff = Backoff::default();
     loop {
         let ended = tokio::select! {
-            ended = session(&uplink, &link, &mut live_ended, &mut backoff) => ended,
+            ended = surviving(session(&uplink, &link, &mut live_ended, &mut backoff)) => ended,
             () = uplink.shutdown.cancelled() => return,
         };
         let had_session = link.send_replace(None).is_some();

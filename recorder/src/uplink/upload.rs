@@ -10,7 +10,7 @@ use serde::Deserialize;
 use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
 use tokio::sync::watch;
 
-use super::{Link, Uplink, UplinkError};
+use super::{Link, Uplink, UplinkError, surviving};
 use crate::backoff::Backoff;
 use crate::index::{Change, PendingSegment};
 use crate::record::segment_path;
@@ -31,7 +31,7 @@ pub(super) async fn keep(uplink: Arc<Uplink>, mut links: watch::Receiver<Option<
         changes.mark_unchanged();
         let delay = match link {
             Some(link) => tokio::select! {
-                outcome = round(&uplink, &link) => match outcome {
+                outcome = surviving(round(&uplink, &link)) => match outcome {
                     Ok(()) => {
                         backoff.reset();
                         IDLE
