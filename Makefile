@@ -53,7 +53,7 @@ lint: page
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd web-viewer && npm run check && npm run lint
 	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
-	cargo deny --offline check licenses bans sources
+	cargo deny check licenses bans sources
 
 bench:
 	.ci/packages build test
