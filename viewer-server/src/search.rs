@@ -50,12 +50,7 @@ impl Centre {
             }
         }
         let dossier_patterns = self.interaction.dossier_patterns.clone();
-        let words = Arc::new(Vocabulary {
-            counters,
-            officers,
-            procedures,
-            dossier_patterns,
-        });
+        let words = Arc::new(Vocabulary::new(counters, officers, procedures, dossier_patterns));
         *self.words.read.write().await = Some((version, Arc::clone(&words)));
         Ok(words)
     }

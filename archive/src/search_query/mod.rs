@@ -14,7 +14,7 @@ use jiff::tz::TimeZone;
 use serde::{Deserialize, Serialize};
 
 use crate::dossier::{DossierPatterns, Warning, accept};
-use crate::fold::fold;
+use crate::fold::{fold, tokens};
 use crate::ids::CounterId;
 use crate::time::WallTime;
 use words::Word;
@@ -25,14 +25,45 @@ pub const MAX_QUERY_CHARS: usize = 500;
 /// What is known by name where the search is made.
 #[derive(Debug, Clone, Default)]
 pub struct Vocabulary {
-    /// Counters with their names for people.
-    pub counters: Vec<KnownCounter>,
-    /// Officers with their staff codes.
-    pub officers: Vec<KnownOfficer>,
-    /// Names of procedures.
-    pub procedures: Vec<String>,
-    /// What a dossier code looks like.
-    pub dossier_patterns: DossierPatterns,
+    counters: Vec<Named<KnownCounter>>,
+    officers: Vec<Named<KnownOfficer>>,
+    procedures: Vec<Named<String>>,
+    /// The words of the officers' staff codes, in their order.
+    officer_codes: Vec<Vec<String>>,
+    dossier_patterns: DossierPatterns,
+}
+
+/// Something with the folded words of its name: thousands of names are folded once, not with every query.
+#[derive(Debug, Clone)]
+struct Named<T> {
+    known: T,
+    name: Vec<String>,
+}
+
+impl Vocabulary {
+    /// Knows counters, officers and procedures by name, and dossiers by what their codes look like.
+    pub fn new(
+        counters: Vec<KnownCounter>,
+        officers: Vec<KnownOfficer>,
+        procedures: Vec<String>,
+        dossier_patterns: DossierPatterns,
+    ) -> Self {
+        fn named<T>(all: Vec<T>, name: impl Fn(&T) -> &str) -> Vec<Named<T>> {
+            all.into_iter()
+                .map(|known| Named {
+                    name: tokens(name(&known)),
+                    known,
+                })
+                .collect()
+        }
+        Self {
+            officer_codes: officers.iter().map(|o| tokens(&o.code)).collect(),
+            counters: named(counters, |c| &c.name),
+            officers: named(officers, |o| &o.name),
+            procedures: named(procedures, |p| p),
+            dossier_patterns,
+        }
+    }
 }
 
 /// A counter that can be searched for.

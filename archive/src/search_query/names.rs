@@ -70,6 +70,7 @@ fn small_number(text: &str) -> Option<u32> {
 
 fn counter(words: usize, number: u32, known: &Vocabulary) -> Found {
     let fitting: Vec<_> = (known.counters.iter())
+        .map(|c| &c.known)
         .filter(|c| last_number(&c.name).or_else(|| last_number(c.counter.as_str())) == Some(number))
         .collect();
     let label = match fitting.as_slice() {
@@ -143,10 +144,9 @@ fn found_ticket(words: usize, series: &str, number: &str) -> Found {
 /// A staff code that is known, as a whole word.
 pub(super) fn officer_code(rest: &[Word], known: &Vocabulary) -> Option<Found> {
     let word = tokens(&rest[0].folded);
-    let is_named = |code: &str| !word.is_empty() && tokens(code) == word;
-    let codes: Vec<_> = (known.officers.iter())
-        .filter(|o| is_named(&o.code))
-        .map(|o| o.code.clone())
+    let codes: Vec<_> = (known.officer_codes.iter().zip(&known.officers))
+        .filter(|(code, _)| !word.is_empty() && **code == word)
+        .map(|(_, officer)| officer.known.code.clone())
         .collect();
     (!codes.is_empty()).then(|| found_officers(1, codes, rest, known))
 }
@@ -164,8 +164,8 @@ fn found_officers(words: usize, codes: Vec<String>, rest: &[Word], known: &Vocab
             let name = known
                 .officers
                 .iter()
-                .find(|o| o.code == *only)
-                .map_or("", |o| o.name.as_str());
+                .find(|o| o.known.code == *only)
+                .map_or("", |o| o.known.name.as_str());
             format!("{only} {name}").trim_end().to_owned()
         }
         _ => typed(&rest[..words]),
@@ -224,20 +224,20 @@ pub(super) fn by_phrase(rest: &[Word], known: &Vocabulary) -> Option<Found> {
 }
 
 fn officers_by_name(rest: &[Word], least: usize, known: &Vocabulary) -> Option<(usize, Vec<String>)> {
-    let names = known.officers.iter().map(|o| (o.code.clone(), tokens(&o.name)));
-    longest(rest, least, names.collect())
+    let names = (known.officers.iter()).map(|o| (o.known.code.as_str(), o.name.as_slice()));
+    longest(rest, least, names)
 }
 
 fn procedures_by_name(rest: &[Word], known: &Vocabulary) -> Option<(usize, Vec<String>)> {
-    let names = known.procedures.iter().map(|name| (name.clone(), tokens(name)));
-    longest(rest, 2, names.collect())
+    let names = (known.procedures.iter()).map(|p| (p.known.as_str(), p.name.as_slice()));
+    longest(rest, 2, names)
 }
 
 /// The whole name of a counter.
 fn counters_by_name(rest: &[Word], known: &Vocabulary) -> Option<Found> {
     let found = known.counters.iter().filter_map(|counter| {
-        let words = whole(rest, &tokens(&counter.name))?;
-        Some((words, counter))
+        let words = whole(rest, &counter.name)?;
+        Some((words, &counter.known))
     });
     let (words, _) = found.clone().max_by_key(|(words, _)| *words)?;
     let fitting: Vec<_> = found.filter(|(w, _)| *w == words).map(|(_, c)| c).collect();
@@ -264,17 +264,21 @@ fn whole(rest: &[Word], name: &[String]) -> Option<usize> {
 }
 
 /// The most words, at least `least` unless they are a whole name, that run within some names; and whose.
-fn longest(rest: &[Word], least: usize, names: Vec<(String, Vec<String>)>) -> Option<(usize, Vec<String>)> {
-    let most = names.iter().map(|(_, name)| name.len()).max()?.min(rest.len());
+fn longest<'n>(
+    rest: &[Word],
+    least: usize,
+    names: impl Iterator<Item = (&'n str, &'n [String])> + Clone,
+) -> Option<(usize, Vec<String>)> {
+    let most = names.clone().map(|(_, name)| name.len()).max()?.min(rest.len());
     let query: Vec<_> = rest[..most].iter().map(|w| w.folded.as_str()).collect();
     (1..=most).rev().find_map(|words| {
         let query = &query[..words];
         let fits = |name: &[String]| {
             (words >= least || name.len() == words) && name.windows(words).any(|run| run == query)
         };
-        let fitting: Vec<_> = (names.iter())
+        let fitting: Vec<_> = (names.clone())
             .filter(|(_, name)| fits(name))
-            .map(|(key, _)| key.clone())
+            .map(|(key, _)| key.to_owned())
             .collect();
         (!fitting.is_empty()).then_some((words, fitting))
     })

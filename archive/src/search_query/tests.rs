@@ -17,25 +17,25 @@ fn known() -> Vocabulary {
         code: code.to_owned(),
         name: name.to_owned(),
     };
-    Vocabulary {
-        counters: vec![
+    Vocabulary::new(
+        vec![
             counter("ba-dinh-q01", "Quầy 01"),
             counter("ba-dinh-q03", "Quầy 03 · Tư pháp"),
             counter("tay-ho-q03", "Quầy 03"),
             counter("tay-ho-hop", "Quầy Hộ tịch"),
         ],
-        officers: vec![
+        vec![
             officer("NV017", "Trần Thị Hoa"),
             officer("NV018", "Đỗ Văn Đạt"),
             officer("CB-2", "Nguyễn Văn Đạt"),
         ],
-        procedures: vec![
+        vec![
             "Đăng ký khai sinh".to_owned(),
             "Đăng ký khai tử".to_owned(),
             "Chứng thực chữ ký".to_owned(),
         ],
-        dossier_patterns: DossierPatterns::default(),
-    }
+        DossierPatterns::default(),
+    )
 }
 
 fn read(query: &str) -> Vec<Chip> {

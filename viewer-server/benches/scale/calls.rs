@@ -3,7 +3,7 @@
 use archive::fold::fold;
 use axum::http::StatusCode;
 
-use crate::city::{self, COUNTERS, City};
+use crate::city::{self, COUNTERS, COUNTERS_PER_SITE, City};
 use crate::encoded;
 
 /// Who calls.
@@ -139,7 +139,9 @@ pub fn all(city: &City) -> Vec<Class> {
         ),
         Class::typed(
             "q: A0123 quầy 3",
-            about(city, |_, n| format!("A{} quầy 3", City::ticket_number(n))),
+            about(city, |_, n| {
+                format!("A{} quầy {}", City::ticket_number(n), n % COUNTERS_PER_SITE + 1)
+            }),
         ),
         Class::typed(
             "q: ticket and officer",

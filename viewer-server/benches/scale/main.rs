@@ -70,23 +70,23 @@ async fn bench() -> ExitCode {
     let city = City::new(segments);
     let stage = Stage::open(city.clone()).await;
     println!(
-        "SQLite, {} interactions, {} segments, {} counters, {:.1} GB; {CALLS} calls of each kind over HTTP in process,",
+        "SQLite, {} interactions, {} segments, {} counters, {:.1} GB; calls over HTTP in process,",
         city.interactions,
         city.segments,
         city::COUNTERS,
         stage.file().metadata().unwrap().len() as f64 / 1e9
     );
     println!(
-        "as somebody who may see half of the city; cold: {COLD_CALLS} calls after the file left memory\n"
+        "as somebody who may see half of the city; cold: the first {COLD_CALLS} calls after the file left memory\n"
     );
-    println!("| call | rows | p50 ms | p99 ms | max ms | cold p50 ms | cold max ms |");
-    println!("|---|--:|--:|--:|--:|--:|--:|");
+    println!("| call | calls | rows | p50 ms | p99 ms | max ms | cold p50 ms | cold max ms |");
+    println!("|---|--:|--:|--:|--:|--:|--:|--:|");
     let mut slow = Vec::new();
     for class in calls::all(&city) {
         let cold = stage.cold(&class).await;
         let (rows, warm) = stage.warm(&class).await;
         println!(
-            "| {} | {rows} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
+            "| {} | {CALLS} | {rows} | {:.2} | {:.2} | {:.2} | {:.2} | {:.2} |",
             class.name,
             warm.ms(50),
             warm.ms(99),

@@ -46,7 +46,7 @@ pub async fn compare(stage: &Stage, city: &City) {
         let (_, ours) = stage.warm(class).await;
         let theirs = ask(&mut peer, &words).await;
         println!(
-            "| {name} | {:.1} | {:.2} | {:.0}x |",
+            "| {name} | {:.1} | {:.2} | {:.2}x |",
             theirs.ms(50),
             ours.ms(50),
             theirs.ms(50) / ours.ms(50)

@@ -49,8 +49,7 @@ impl Centre {
             .zip(&windows)
             .flat_map(|(streams, window)| streams.iter().map(|stream| (stream.clone(), *window)))
             .collect();
-        let spans = self.db.spans_of(&asked).await?;
-        let gaps = self.db.gaps_of(&asked).await?;
+        let (spans, gaps) = tokio::try_join!(self.db.spans_of(&asked), self.db.gaps_of(&asked))?;
         let mut told = asked.into_iter().zip(spans.into_iter().zip(gaps));
         Ok(streams
             .iter()
