@@ -2,7 +2,8 @@
 //!
 //! Calls go through the whole HTTP service in this process, as a signed-in person whose grant covers half of the
 //! city, so the figures hold session, decision, access log, rows, JSON and gzip. The database is made once and
-//! kept in `target/bench`; `BENCH_SEGMENTS` makes a smaller city. Fails if a p99 reaches 20 ms.
+//! kept in `target/bench` (9 GB); `BENCH_SEGMENTS` makes a smaller city, `BENCH_ONLY` measures calls of that name
+//! only. Fails if a p99 reaches 20 ms.
 #![allow(clippy::unwrap_used, clippy::disallowed_methods)]
 
 mod calls;
@@ -82,7 +83,8 @@ async fn bench() -> ExitCode {
     println!("| call | calls | rows | p50 ms | p99 ms | max ms | cold p50 ms | cold max ms |");
     println!("|---|--:|--:|--:|--:|--:|--:|--:|");
     let mut slow = Vec::new();
-    for class in calls::all(&city) {
+    let only = std::env::var("BENCH_ONLY").unwrap_or_default();
+    for class in calls::all(&city).into_iter().filter(|c| c.name.contains(&only)) {
         let cold = stage.cold(&class).await;
         let (rows, warm) = stage.warm(&class).await;
         println!(

@@ -200,6 +200,12 @@ fn sqlite_pool(query_only: &'static str) -> AnyPoolOptions {
         })
 }
 
+/// How many of `count` things to read in one question, so that at most four go to the disk at once: what the
+/// machine does not hold in memory is then waited for together, not one after the other.
+fn share(count: usize) -> usize {
+    count.div_ceil(4).max(8)
+}
+
 /// Reads a column.
 #[track_caller]
 fn get<'r, T>(row: &'r AnyRow, column: &'static str) -> DbResult<T>

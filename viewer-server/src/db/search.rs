@@ -4,13 +4,15 @@
 //! reads the rows that it shows and no others; never a scan with LIKE. Where words mean several procedures or
 //! officers, the newest of each are taken and merged. Tests in `plans` hold the databases to this.
 
+use std::collections::HashMap;
+
 use archive::ids::{CounterId, InteractionId, SiteId};
 use archive::time::WallTime;
 use sqlx::any::AnyArguments;
 use sqlx::{Any, Arguments, AssertSqlSafe, Encode, Type};
 
-use super::interaction::interaction_row;
-use super::{Db, DbError, DbResult, InteractionRow};
+use super::interaction::{INTERACTION_COLUMNS, interaction_row};
+use super::{Db, DbError, DbResult, InteractionRow, get, share};
 
 /// Where a page ended: the next holds only what comes after it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -156,7 +158,7 @@ impl SearchFilter {
         })
     }
 
-    /// The statement that finds the rows of a page, newest first.
+    /// The statement that finds the keys of a page, newest first, from indexes alone.
     pub(super) fn statement(&self, limit: usize) -> DbResult<(String, AnyArguments)> {
         let mut statement = Statement::default();
         let wanted = self.wanted();
@@ -182,13 +184,7 @@ impl SearchFilter {
             .map(|branch| format!("SELECT * FROM ({branch}) AS branch"))
             .collect::<Vec<_>>()
             .join(" UNION ");
-        // First the keys from the indexes alone, then the rows of one page.
-        let sql = format!(
-            "SELECT i.interaction_id, i.revision, i.body, i.began_us
-             FROM ({found} ORDER BY began_us DESC, interaction_id DESC LIMIT {limit}) AS found
-                 JOIN interaction i ON i.interaction_id = found.interaction_id
-             ORDER BY found.began_us DESC, found.interaction_id DESC"
-        );
+        let sql = format!("{found} ORDER BY began_us DESC, interaction_id DESC LIMIT {limit}");
         Ok((sql, statement.arguments))
     }
 }
@@ -201,12 +197,34 @@ impl Db {
             return Ok(Vec::new());
         }
         let (sql, arguments) = filter.statement(limit)?;
-        sqlx::query_with(AssertSqlSafe(sql), arguments)
+        let found = sqlx::query_with(AssertSqlSafe(sql), arguments)
             .fetch_all(&self.reader)
-            .await?
+            .await?;
+        let ids = found
             .iter()
-            .map(interaction_row)
-            .collect()
+            .map(|row| get(row, "interaction_id"))
+            .collect::<DbResult<Vec<&str>>>()?;
+        self.rows_of(&ids).await
+    }
+
+    /// Interactions in the order of their ids. One that vanished meanwhile is left out.
+    async fn rows_of(&self, ids: &[&str]) -> DbResult<Vec<InteractionRow>> {
+        let shares = ids.chunks(share(ids.len())).map(|ids| async {
+            let mut statement = Statement::default();
+            let condition = statement.any_of("interaction_id", ids)?;
+            let sql = format!("SELECT {INTERACTION_COLUMNS} FROM interaction WHERE {condition}");
+            let rows = sqlx::query_with(AssertSqlSafe(sql), statement.arguments)
+                .fetch_all(&self.reader)
+                .await?;
+            rows.iter().map(interaction_row).collect::<DbResult<Vec<_>>>()
+        });
+        let found = futures::future::try_join_all(shares).await?;
+        let mut found: HashMap<_, _> = found
+            .into_iter()
+            .flatten()
+            .map(|row| (row.interaction.interaction_id.to_string(), row))
+            .collect();
+        Ok(ids.iter().filter_map(|id| found.remove(*id)).collect())
     }
 
     /// Every visit of a dossier at these sites, oldest first, at most 1,000.

@@ -8,7 +8,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyRow;
 
 use super::clock::MAX_SEGMENT_US;
-use super::{Db, DbError, DbResult, get, get_id};
+use super::{Db, DbError, DbResult, get, get_id, share};
 
 /// What a segment holds, and when: answered from an index alone.
 #[derive(Debug, Clone)]
@@ -34,7 +34,7 @@ impl SpanRow {
     }
 }
 
-/// Windows of one statement: a page of interactions with a few streams each.
+/// Most windows of one statement.
 const AT_ONCE: usize = 128;
 
 /// Four values for each window: its place in the list, stream, start and end.
@@ -116,8 +116,8 @@ impl Db {
         asked: &[(StreamId, Window)],
         sql: fn(usize) -> String,
     ) -> DbResult<Vec<(usize, AnyRow)>> {
-        let mut found = Vec::new();
-        for (chunk, windows) in asked.chunks(AT_ONCE).enumerate() {
+        let size = share(asked.len()).min(AT_ONCE);
+        let questions = asked.chunks(size).enumerate().map(|(chunk, windows)| async move {
             let mut query = sqlx::query(AssertSqlSafe(sql(windows.len())));
             for (i, (stream, window)) in (0_i64..).zip(windows) {
                 query = query
@@ -126,15 +126,18 @@ impl Db {
                     .bind(window.start.0)
                     .bind(window.end.0);
             }
-            for row in query.fetch_all(&self.reader).await? {
-                let place = usize::try_from(get::<i64>(&row, "place")?)
-                    .ok()
-                    .filter(|place| *place < windows.len())
-                    .ok_or_else(|| DbError::damaged("place", "is none that was asked for"))?;
-                found.push((chunk * AT_ONCE + place, row));
-            }
-        }
-        Ok(found)
+            let rows = query.fetch_all(&self.reader).await?;
+            let placed = rows.into_iter().map(|row| {
+                let place = usize::try_from(get::<i64>(&row, "place")?).unwrap_or(usize::MAX);
+                if place >= windows.len() {
+                    return Err(DbError::damaged("place", "is none that was asked for"));
+                }
+                Ok((chunk * size + place, row))
+            });
+            placed.collect::<DbResult<Vec<_>>>()
+        });
+        let found = futures::future::try_join_all(questions).await?;
+        Ok(found.into_iter().flatten().collect())
     }
 }
 
