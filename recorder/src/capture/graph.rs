@@ -275,7 +275,13 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &Arc<Mux>) -> Result<()
         );
     }
     mux.flow.delay.watch(pad, pipeline, kind);
-    let elements: Vec<gst::Element> = chain.iter().map(|name| make(name)).collect::<Result<_, _>>()?;
+    let mut elements = Vec::new();
+    for name in chain {
+        if *name == "opusenc" {
+            elements.push(filter(&opus_input())?);
+        }
+        elements.push(make(name)?);
+    }
     pipeline.add_many(&elements)?;
     gst::Element::link_many(&elements)?;
     let (first, last) = match elements.as_slice() {
@@ -302,6 +308,12 @@ fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &Arc<Mux>) -> Result<()
         .static_pad("sink")
         .ok_or_else(|| CaptureError::Build("no sink".into()))?;
     link(pad, &into)
+}
+
+/// The muxer counts in the encoder's input rate but takes the pre-skip of Opus, which counts in 48 kHz, as it is:
+/// at any other rate a player would move the sound.
+fn opus_input() -> gst::Caps {
+    gst::Caps::builder("audio/x-raw").field("rate", 48_000i32).build()
 }
 
 struct Picture {
@@ -355,6 +367,7 @@ fn encode_sound(pipeline: &gst::Pipeline, mux: &Arc<Mux>, source: gst::Element) 
         source,
         make("audioconvert")?,
         make("audioresample")?,
+        filter(&opus_input())?,
         patient_queue()?,
         encoder,
     ];

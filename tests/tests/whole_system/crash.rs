@@ -8,7 +8,7 @@ use archive::time::{Clock, SystemClock, WallTime};
 use rand::{Rng, SeedableRng};
 use system_tests::proof::read_proof;
 
-use crate::site::Site;
+use crate::site::{STREAM, Site};
 
 const KILLS: usize = 20;
 /// The camera's GOP in this test.
@@ -48,7 +48,7 @@ async fn kill_9_loses_at_most_a_gop_and_nothing_committed() {
     );
     site.edge.stop().unwrap();
 
-    let files = site.recordings();
+    let files = site.recordings(STREAM);
     for (sequence, offset, size, sha256) in &committed {
         let bytes = std::fs::read(&files[sequence]).unwrap();
         let range = *offset as usize..(*offset + *size) as usize;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use system_tests::programs::until;
 
-use crate::site::Site;
+use crate::site::{STREAM, Site};
 
 /// What is done to the camera, for how long, and which causes its gap may have; empty: it need not leave one.
 struct Fault {
@@ -83,7 +83,7 @@ async fn each_camera_fault_leaves_a_recording_that_plays_or_a_gap_that_says_why(
     }
     site.edge.stop().unwrap();
     let mut seconds = 0.0;
-    for file in site.recordings().values() {
+    for file in site.recordings(STREAM).values() {
         let output = Command::new("ffprobe")
             .args([
                 "-v",

@@ -6,7 +6,7 @@ use archive::time::{Clock, SystemClock};
 use serde_json::json;
 use system_tests::programs::until;
 
-use crate::site::{COUNTER, Site};
+use crate::site::{COUNTER, STREAM, Site};
 
 const AWAY: Duration = Duration::from_secs(120);
 
@@ -64,7 +64,7 @@ async fn after_an_outage_both_ends_hold_the_same_segments_and_events() {
         &edge[..edge.len().min(centre.len())]
     );
     assert!(centre.len() >= edge.len());
-    for (sequence, path) in site.footage() {
+    for (sequence, path) in site.footage(STREAM) {
         let bytes = std::fs::read(path).unwrap();
         let row = centre
             .iter()

@@ -28,8 +28,13 @@ pub struct Site {
 impl Site {
     /// Starts camera, centre and recorder; the camera's mount is `cam`.
     pub async fn start(mount: &str, segment_s: u32) -> Self {
+        Self::start_with(&[&format!("cam={mount}")], segment_s, |_| String::new()).await
+    }
+
+    /// As [`Site::start`], with more mounts and more settings of the recorder.
+    pub async fn start_with(mounts: &[&str], segment_s: u32, more: impl Fn(&Cameras) -> String) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cameras = Cameras::start(&dir.path().join("cameras"), &[&format!("cam={mount}")]).unwrap();
+        let cameras = Cameras::start(&dir.path().join("cameras"), mounts).unwrap();
         let mut centre = Centre::create(&dir.path().join("centre"), "").unwrap();
         centre.add_unit("ha-noi", "Hà Nội", None).unwrap();
         centre.add_site("site", "ha-noi", "Một cửa").unwrap();
@@ -46,7 +51,7 @@ impl Site {
             Some(&url),
             segment_s,
             &[stream],
-            "",
+            &more(&cameras),
         )
         .unwrap();
         edge.enrol(&url, &centre.enrol_code("site").unwrap()).unwrap();
@@ -133,14 +138,14 @@ impl Site {
             .join("\n")
     }
 
-    /// The stream's files at the centre, by sequence.
-    pub fn footage(&self) -> BTreeMap<u64, PathBuf> {
-        files(&self.centre.footage_dir())
+    /// A stream's files at the centre, by sequence.
+    pub fn footage(&self, stream: &str) -> BTreeMap<u64, PathBuf> {
+        files(&self.centre.footage_dir(), stream)
     }
 
-    /// The stream's files at the recorder, by sequence.
-    pub fn recordings(&self) -> BTreeMap<u64, PathBuf> {
-        files(&self.edge.recordings_dir())
+    /// A stream's files at the recorder, by sequence.
+    pub fn recordings(&self, stream: &str) -> BTreeMap<u64, PathBuf> {
+        files(&self.edge.recordings_dir(), stream)
     }
 
     /// Rows of the recorder's index, each as its columns' texts.
@@ -166,7 +171,7 @@ async fn rows(path: &Path, sql: &'static str) -> Vec<Vec<String>> {
         .collect()
 }
 
-fn files(root: &Path) -> BTreeMap<u64, PathBuf> {
+fn files(root: &Path, stream: &str) -> BTreeMap<u64, PathBuf> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -174,7 +179,9 @@ fn files(root: &Path) -> BTreeMap<u64, PathBuf> {
             let path = entry.unwrap().path();
             if path.is_dir() {
                 folders.push(path);
-            } else if path.extension().is_some_and(|e| e == "mp4") {
+            } else if path.extension().is_some_and(|e| e == "mp4")
+                && path.iter().any(|folder| folder == stream)
+            {
                 let sequence = path.file_stem().unwrap().to_str().unwrap().parse().unwrap();
                 found.insert(sequence, path);
             }
