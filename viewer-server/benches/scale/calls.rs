@@ -36,6 +36,8 @@ pub struct Class {
     pub path: Box<dyn Fn(i64) -> String>,
     /// Whether nothing is to be found.
     pub is_miss: bool,
+    /// Whether the limit is for it.
+    pub is_limited: bool,
     pub status: StatusCode,
 }
 
@@ -46,6 +48,7 @@ impl Class {
             person: Person::OfHalf,
             path: Box::new(path),
             is_miss: false,
+            is_limited: true,
             status: StatusCode::OK,
         }
     }
@@ -59,6 +62,13 @@ impl Class {
     fn missing(self) -> Self {
         Self {
             is_miss: true,
+            ..self
+        }
+    }
+
+    fn beside(self) -> Self {
+        Self {
+            is_limited: false,
             ..self
         }
     }
@@ -239,7 +249,7 @@ pub fn all(city: &City) -> Vec<Class> {
             }),
         ),
         Class::new(
-            "timeline of a counter, a day",
+            "timeline of a counter, a day (no limit)",
             about(city, |c, n| {
                 let opening = c.opening(City::place(n).0);
                 let end = opening + city::MINUTES * city::MINUTE_US;
@@ -248,6 +258,7 @@ pub fn all(city: &City) -> Vec<Class> {
                     city::counter(n % COUNTERS)
                 )
             }),
-        ),
+        )
+        .beside(),
     ]
 }

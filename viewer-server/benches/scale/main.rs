@@ -96,14 +96,14 @@ async fn bench() -> ExitCode {
             cold.ms(50),
             cold.ms(100)
         );
-        if warm.at(99) >= LIMIT {
+        if class.is_limited && warm.at(99) >= LIMIT {
             slow.push(class.name);
         }
     }
     println!();
     peer::compare(&stage, &city).await;
     if slow.is_empty() {
-        println!("\nEach p99 is under {} ms.", LIMIT.as_millis());
+        println!("\nEach p99 that has the limit is under {} ms.", LIMIT.as_millis());
         ExitCode::SUCCESS
     } else {
         println!("\nNot under {} ms at p99: {}", LIMIT.as_millis(), slow.join("; "));

@@ -13,6 +13,7 @@ use crate::stage::{MORNING, SECOND, STREAM, Stage, visit};
 crate::on_each_database!(
     a_playlist_breaks_at_a_gap_and_the_timeline_says_why,
     where_nothing_was_recorded_the_gap_is_named,
+    many_windows_are_answered_each_in_its_place,
     serves_bytes_by_range,
     a_later_anchor_moves_what_is_stored,
     stills_are_named_only_where_footage_has_arrived,
@@ -111,6 +112,55 @@ async fn where_nothing_was_recorded_the_gap_is_named(stage: &Stage) {
     let unexplained = ask(100, 120).await;
     assert_eq!(unexplained.code(), "no_recording");
     assert!(unexplained.json().get("gap").is_none());
+}
+
+async fn many_windows_are_answered_each_in_its_place(stage: &Stage) {
+    let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let run = start_run(stage, &mut recorder, 0).await;
+    upload_whole(stage, &recorder, &segment(&run, 1, 0)).await;
+    upload_whole(stage, &recorder, &segment(&run, 2, 4)).await;
+    let gap = |start_s: i64, end_s: Option<i64>| Gap {
+        gap_id: uuid::Uuid::now_v7(),
+        stream: STREAM.parse().unwrap(),
+        start: MORNING + start_s * SECOND,
+        end: end_s.map(|s| MORNING + s * SECOND),
+        cause: GapCause::CameraSilent,
+        detail: String::new(),
+    };
+    let (ended, lasting) = (gap(8, Some(20)), gap(30, None));
+    let facts = [&lasting, &ended].map(|gap| Fact::GapSeen { gap: gap.clone() });
+    recorder.facts(facts.to_vec()).await;
+    // Windows of one second, one after the other and several times over; more than fit into one question.
+    let asked: Vec<_> = (0..600)
+        .map(|i| {
+            let start = MORNING + i % 40 * SECOND;
+            let window = archive::timeline::Window {
+                start,
+                end: start + SECOND,
+            };
+            (STREAM.parse().unwrap(), window)
+        })
+        .collect();
+    let spans = stage.centre.db.spans_of(&asked).await.unwrap();
+    let gaps = stage.centre.db.gaps_of(&asked).await.unwrap();
+    assert_eq!((spans.len(), gaps.len()), (600, 600));
+    for (i, (spans, gaps)) in spans.iter().zip(&gaps).enumerate() {
+        let second = i as i64 % 40;
+        let starts: Vec<_> = spans.iter().map(|s| (s.wall.start - MORNING) / SECOND).collect();
+        let expected: &[i64] = match second {
+            0..4 => &[0],
+            4..8 => &[4],
+            _ => &[],
+        };
+        assert_eq!(starts, expected, "window {i}");
+        let ids: Vec<_> = gaps.iter().map(|g| g.gap_id).collect();
+        let expected = match second {
+            8..20 => vec![ended.gap_id],
+            30.. => vec![lasting.gap_id],
+            _ => vec![],
+        };
+        assert_eq!(ids, expected, "window {i}");
+    }
 }
 
 async fn serves_bytes_by_range(stage: &Stage) {
