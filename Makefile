@@ -27,8 +27,9 @@ web-viewer/dist/index.html: web-viewer/node_modules/.package-lock.json web-viewe
 	cd web-viewer && npm run build
 	touch $@
 
-debug: page
+debug:
 	.ci/packages build run
+	$(MAKE) --no-print-directory page
 	cargo build --locked --workspace --bins
 
 demo:
@@ -43,12 +44,14 @@ test:
 	cd web-viewer && npm run check && npm test
 	.ci/with-postgres cargo nextest run --locked --workspace
 
-build: page
+build:
 	.ci/packages build run
+	$(MAKE) --no-print-directory page
 	cargo build --locked --release --workspace --bins --features viewer-server/bundled-ui
 
-lint: page
+lint:
 	.ci/packages build run
+	$(MAKE) --no-print-directory page
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd web-viewer && npm run check && npm run lint
