@@ -56,6 +56,11 @@ pub enum Why {
 
 pub(super) const INTERACTION_COLUMNS: &str = "interaction_id, revision, body";
 
+/// Counter, earliest beginning, end of the window, its start, limit.
+pub(super) const IN_WINDOW_OF_COUNTER: &str = "SELECT interaction_id FROM interaction
+     WHERE counter_id = $1 AND began_us >= $2 AND began_us < $3 AND (end_us IS NULL OR end_us > $4)
+     ORDER BY began_us LIMIT $5";
+
 impl Db {
     /// Business days that wait for a derivation, of one site or all.
     pub async fn derivations_due(&self) -> DbResult<Vec<(SiteId, Date)>> {
@@ -244,21 +249,19 @@ impl Db {
     ) -> DbResult<Vec<InteractionRow>> {
         // Nobody is served for longer than a day.
         const LONGEST_US: i64 = 86_400_000_000;
-        sqlx::query(sqlx::AssertSqlSafe(format!(
-            "SELECT {INTERACTION_COLUMNS} FROM interaction
-             WHERE counter_id = $1 AND began_us >= $2 AND began_us < $3 AND (end_us IS NULL OR end_us > $4)
-             ORDER BY began_us LIMIT $5"
-        )))
-        .bind(counter.as_str())
-        .bind((window.start - LONGEST_US).0)
-        .bind(window.end.0)
-        .bind(window.start.0)
-        .bind(limit)
-        .fetch_all(&self.reader)
-        .await?
-        .iter()
-        .map(interaction_row)
-        .collect()
+        let found = sqlx::query(IN_WINDOW_OF_COUNTER)
+            .bind(counter.as_str())
+            .bind((window.start - LONGEST_US).0)
+            .bind(window.end.0)
+            .bind(window.start.0)
+            .bind(limit)
+            .fetch_all(&self.reader)
+            .await?;
+        let ids = found
+            .iter()
+            .map(|row| get(row, "interaction_id"))
+            .collect::<DbResult<Vec<&str>>>()?;
+        self.rows_of(&ids).await
     }
 
     /// The interactions of a site's business day.

@@ -8,6 +8,7 @@ use sqlx::AssertSqlSafe;
 use sqlx::any::AnyArguments;
 
 use super::footage::segments_in_window;
+use super::interaction::IN_WINDOW_OF_COUNTER;
 use super::window::{gaps_in_windows, spans_in_windows};
 use super::{Cursor, Db, SearchFilter, get};
 
@@ -216,7 +217,7 @@ async fn each_search_goes_along_one_covering_index() {
 }
 
 #[tokio::test]
-async fn footage_and_gaps_are_found_by_stream_and_time() {
+async fn what_a_timeline_shows_is_found_by_place_and_time() {
     let (_folder, db) = database().await;
     let cases = [
         (
@@ -226,6 +227,10 @@ async fn footage_and_gaps_are_found_by_stream_and_time() {
         (
             spans_in_windows(3),
             "COVERING INDEX segment_by_time (stream_id=? AND start_us>? AND start_us<?)",
+        ),
+        (
+            IN_WINDOW_OF_COUNTER.to_owned(),
+            "COVERING INDEX interaction_by_counter (counter_id=? AND began_us>? AND began_us<?)",
         ),
         (gaps_in_windows(3), "gap_by_end (stream_id=? AND end_us>?)"),
     ];

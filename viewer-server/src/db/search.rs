@@ -208,7 +208,7 @@ impl Db {
     }
 
     /// Interactions in the order of their ids. One that vanished meanwhile is left out.
-    async fn rows_of(&self, ids: &[&str]) -> DbResult<Vec<InteractionRow>> {
+    pub(super) async fn rows_of(&self, ids: &[&str]) -> DbResult<Vec<InteractionRow>> {
         let shares = ids.chunks(share(ids.len())).map(|ids| async {
             let mut statement = Statement::default();
             let condition = statement.any_of("interaction_id", ids)?;

@@ -13,7 +13,7 @@ CREATE INDEX interaction_by_site ON interaction
 CREATE INDEX interaction_by_site_procedure ON interaction
     (site_id, procedure_id, began_us, interaction_id, rating_percent);
 CREATE INDEX interaction_by_counter ON interaction
-    (counter_id, began_us, interaction_id, site_id, rating_percent);
+    (counter_id, began_us, interaction_id, end_us, site_id, rating_percent);
 CREATE INDEX interaction_by_counter_procedure ON interaction
     (counter_id, procedure_id, began_us, interaction_id, site_id, rating_percent);
 CREATE INDEX interaction_by_ticket ON interaction
