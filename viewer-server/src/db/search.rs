@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use archive::ids::{CounterId, InteractionId, SiteId};
-use archive::time::WallTime;
+use archive::time::{DurationUs, WallTime};
 use sqlx::any::AnyArguments;
 use sqlx::{Any, Arguments, AssertSqlSafe, Encode, Type};
 
@@ -58,6 +58,8 @@ const SITE: &str = "i.site_id";
 
 /// Most lookups that are made one by one; SQLite joins at most 500 selects.
 const MAX_BRANCHES: usize = 100;
+/// So many are made rather than that more is read than is shown.
+const FEW_BRANCHES: usize = 8;
 
 /// A statement under construction.
 #[derive(Default)]
@@ -89,7 +91,7 @@ impl Statement {
 
 /// The columns whose index leads, and for each lookup the values to look up in them.
 struct Driver<'f> {
-    columns: Vec<&'static str>,
+    columns: &'static [&'static str],
     lookups: Vec<Vec<&'f str>>,
 }
 
@@ -149,41 +151,54 @@ impl SearchFilter {
                     })
                     .collect();
             }
-            // SQLite joins no more selects; nobody types so many codes.
-            lookups.truncate(4 * MAX_BRANCHES);
-            Some(Driver {
-                columns: columns.to_vec(),
-                lookups,
-            })
+            // Within a few days all sites' lie close together.
+            let is_dense = self.is_brief() && lookups.len() > FEW_BRANCHES;
+            if is_dense && **columns == [SITE, PROCEDURE] {
+                return None;
+            }
+            Some(Driver { columns, lookups })
         })
     }
 
-    /// The statement that finds the keys of a page, newest first, from indexes alone.
-    pub(super) fn statement(&self, limit: usize) -> DbResult<(String, AnyArguments)> {
-        let mut statement = Statement::default();
+    /// Whether only a few days are asked for.
+    fn is_brief(&self) -> bool {
+        const WEEK_US: DurationUs = 7 * 24 * 3_600_000_000;
+        self.from
+            .zip(self.to)
+            .is_some_and(|(from, to)| to - from <= WEEK_US)
+    }
+
+    /// The statements that find the keys of a page, newest first, from indexes alone; to be merged.
+    pub(super) fn statements(&self, limit: usize) -> DbResult<Vec<(String, AnyArguments)>> {
         let wanted = self.wanted();
-        let branches = match self.driver(&wanted) {
-            Some(driver) => driver
-                .lookups
-                .iter()
-                .map(|lookup| {
-                    let led: Vec<_> = driver
-                        .columns
-                        .iter()
-                        .copied()
-                        .zip(lookup.iter().copied())
-                        .collect();
-                    statement.branch(self, &wanted, &led, limit)
-                })
-                .collect::<DbResult<Vec<_>>>()?,
-            None => vec![statement.branch(self, &wanted, &[], limit)?],
+        let Some(Driver { columns, lookups }) = self.driver(&wanted) else {
+            return Ok(vec![self.statement(&wanted, &[Vec::new()], limit)?]);
         };
-        let limit = statement.bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
-        let found = branches
+        let led: Vec<Vec<_>> = lookups
             .iter()
-            .map(|branch| format!("SELECT * FROM ({branch}) AS branch"))
-            .collect::<Vec<_>>()
-            .join(" UNION ");
+            .map(|lookup| columns.iter().copied().zip(lookup.iter().copied()).collect())
+            .collect();
+        led.chunks(share(led.len()).min(MAX_BRANCHES))
+            .map(|led| self.statement(&wanted, led, limit))
+            .collect()
+    }
+
+    fn statement(
+        &self,
+        wanted: &[Wanted<'_>],
+        led: &[Vec<(&'static str, &str)>],
+        limit: usize,
+    ) -> DbResult<(String, AnyArguments)> {
+        let mut statement = Statement::default();
+        let branches = led
+            .iter()
+            .map(|led| {
+                let branch = statement.branch(self, wanted, led, limit)?;
+                Ok(format!("SELECT * FROM ({branch}) AS branch"))
+            })
+            .collect::<DbResult<Vec<_>>>()?;
+        let limit = statement.bind(i64::try_from(limit).unwrap_or(i64::MAX))?;
+        let found = branches.join(" UNION ");
         let sql = format!("{found} ORDER BY began_us DESC, interaction_id DESC LIMIT {limit}");
         Ok((sql, statement.arguments))
     }
@@ -196,14 +211,22 @@ impl Db {
         if filter.wanted().iter().any(is_hopeless) {
             return Ok(Vec::new());
         }
-        let (sql, arguments) = filter.statement(limit)?;
-        let found = sqlx::query_with(AssertSqlSafe(sql), arguments)
-            .fetch_all(&self.reader)
-            .await?;
-        let ids = found
-            .iter()
-            .map(|row| get(row, "interaction_id"))
-            .collect::<DbResult<Vec<&str>>>()?;
+        let found = filter
+            .statements(limit)?
+            .into_iter()
+            .map(|(sql, arguments)| async {
+                let rows = sqlx::query_with(AssertSqlSafe(sql), arguments)
+                    .fetch_all(&self.reader)
+                    .await?;
+                let key = |row| -> DbResult<(i64, String)> {
+                    Ok((get(row, "began_us")?, get(row, "interaction_id")?))
+                };
+                rows.iter().map(key).collect::<DbResult<Vec<_>>>()
+            });
+        let mut keys = futures::future::try_join_all(found).await?.concat();
+        keys.sort_unstable_by(|a, b| b.cmp(a));
+        keys.dedup();
+        let ids: Vec<_> = keys.iter().take(limit).map(|(_, id)| id.as_str()).collect();
         self.rows_of(&ids).await
     }
 

@@ -20,6 +20,7 @@ use super::views::{InteractionView, interaction_view, interaction_views};
 use crate::access::Action;
 use crate::centre::Centre;
 use crate::db::{Cursor, SearchFilter, TermKind, term_id};
+use crate::places::Places;
 use crate::search::narrow_counters;
 use crate::words::{fold_dossier, fold_number, fold_series};
 
@@ -88,6 +89,7 @@ pub async fn search(
         Some(q) => centre.understand(q, &mut filter).await?,
         None => Vec::new(),
     };
+    keep_counters_in_sight(&mut filter, &places);
     let limit = search.limit.unwrap_or(DEFAULT_LIMIT);
     if !(1..=MAX_LIMIT).contains(&limit) {
         return Err(Problem::parameter("limit", "must be 1 to 100"));
@@ -155,6 +157,18 @@ fn narrow_sites(filter: &mut SearchFilter, allowed: Option<Vec<SiteId>>) {
         Some(asked) => asked.into_iter().filter(|s| allowed.contains(s)).collect(),
         None => allowed,
     });
+}
+
+/// `quầy 3` means every third counter there is; only those at sites in sight are worth a look.
+fn keep_counters_in_sight(filter: &mut SearchFilter, places: &Places) {
+    if let (Some(counters), Some(sites)) = (&mut filter.counters, &filter.sites) {
+        // A counter that has gone may have interactions still.
+        counters.retain(|id| {
+            places
+                .counter(id)
+                .is_none_or(|counter| sites.contains(&counter.site_id))
+        });
+    }
 }
 
 fn encode_cursor(last: &Interaction) -> String {
