@@ -6,6 +6,7 @@ mod browser;
 mod commands;
 mod crash;
 mod faults;
+mod inputs;
 mod outage;
 mod proof;
 mod site;

@@ -103,12 +103,16 @@ impl Site {
         answer.json().await.unwrap()
     }
 
-    /// Waits until a metric of the recorder, summed over its labels, fulfils a condition.
+    /// A metric of the recorder, summed over its labels.
+    pub fn metric(&self, name: &str) -> Option<f64> {
+        metric(&format!("{}/metrics", self.edge.url()), name)
+    }
+
+    /// Waits until [`Site::metric`] fulfils a condition.
     pub fn wait_for_metric(&self, name: &str, deadline: Duration, is_met: impl Fn(f64) -> bool) {
-        let url = format!("{}/metrics", self.edge.url());
         let mut last = None;
         let met = until(deadline, || {
-            last = metric(&url, name);
+            last = self.metric(name);
             last.filter(|value| is_met(*value))
         });
         assert!(
