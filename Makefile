@@ -39,7 +39,7 @@ demo:
 
 test:
 	.ci/packages build test
-	command -v cargo-nextest >/dev/null || cargo install --locked cargo-nextest
+	command -v cargo-nextest >/dev/null || cargo install --locked --debug cargo-nextest
 	$(MAKE) --no-print-directory debug
 	cd web-viewer && npm run check && npm test
 	.ci/with-postgres cargo nextest run --locked --workspace
@@ -55,7 +55,7 @@ lint:
 	cargo fmt --all --check
 	cargo clippy --locked --workspace --all-targets -- -D warnings
 	cd web-viewer && npm run check && npm run lint
-	command -v cargo-deny >/dev/null || cargo install --locked cargo-deny
+	command -v cargo-deny >/dev/null || cargo install --locked --debug cargo-deny
 	cargo deny check licenses bans sources
 
 bench:
