@@ -33,7 +33,9 @@ impl Person {
 pub struct Class {
     pub name: &'static str,
     pub person: Person,
-    pub path: Box<dyn Fn(i64) -> String>,
+    path: Box<dyn Fn(i64) -> String>,
+    /// Where the numbers of its calls start, so that no two kinds ask about the same visits.
+    pub first: i64,
     /// Whether nothing is to be found.
     pub is_miss: bool,
     /// Whether the limit is for it.
@@ -42,11 +44,17 @@ pub struct Class {
 }
 
 impl Class {
+    /// The path of one of its calls, by number.
+    pub fn path(&self, i: i64) -> String {
+        (self.path)(self.first + i)
+    }
+
     fn new(name: &'static str, path: impl Fn(i64) -> String + 'static) -> Self {
         Self {
             name,
             person: Person::OfHalf,
             path: Box::new(path),
+            first: 0,
             is_miss: false,
             is_limited: true,
             status: StatusCode::OK,
@@ -104,6 +112,14 @@ fn name_of(n: i64) -> String {
 
 /// Every kind of call that is measured.
 pub fn all(city: &City) -> Vec<Class> {
+    let mut classes = kinds(city);
+    for (first, class) in (0..).step_by(100_000).zip(&mut classes) {
+        class.first = first;
+    }
+    classes
+}
+
+fn kinds(city: &City) -> Vec<Class> {
     let dossier = |city: &City, n| city.dossier(n).as_str().to_owned();
     vec![
         Class::new(
