@@ -17,8 +17,8 @@ export const site = JSON.parse(process.env.MINHQUAY_SITE ?? '{}') as Site;
 
 let sent = 0;
 
-/** Posts one counter event that happens now, as an integrator does. */
-export async function tell(request: APIRequestContext, type: string, data: object) {
+/** Posts one counter event, as an integrator does. */
+export async function tell(request: APIRequestContext, type: string, data: object, at = new Date()) {
   const answer = await request.post(`${site.url}/api/v1/events`, {
     headers: { authorization: `Bearer ${site.token}`, 'content-type': 'application/cloudevents+json' },
     data: JSON.stringify({
@@ -26,7 +26,7 @@ export async function tell(request: APIRequestContext, type: string, data: objec
       type,
       source: '/e2e',
       id: `${process.pid}-${++sent}`,
-      time: new Date().toISOString(),
+      time: at.toISOString(),
       subject: site.counter,
       data,
     }),

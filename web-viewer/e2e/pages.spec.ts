@@ -17,12 +17,12 @@ for (const locale of ['vi', 'en'] as const) {
       await signIn(page, locale);
       await expect(page.locator('html')).toHaveAttribute('lang', locale);
       await expectAccessible(page);
-      const gap = await withGap(page);
+      const { id } = await withGap(page);
       for (const [address, sign] of [
         ['/search', 'li a .ticket'],
         ['/search?q=zzzz', '.nothing'],
         ['/search?q=cấm', '.failure'],
-        [`/interactions/${gap}`, '[role=slider] svg .covered'],
+        [`/interactions/${id}`, '[role=slider] svg .covered'],
         [`/dossiers/${DOSSIER}`, 'article'],
         ['/devices', 'article'],
         ['/nirgends', '.nothing'],

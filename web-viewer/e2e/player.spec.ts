@@ -1,6 +1,6 @@
 /** What the complaint handler does: find, play, cross a gap, follow a dossier. */
 import { expect, type Page } from '@playwright/test';
-import { signIn, test, withGap } from './sign-in';
+import { signIn, test, withGap, withoutGap } from './sign-in';
 
 const shownTime = (page: Page) => page.getByTestId('wall-time').textContent();
 const videos = (page: Page) =>
@@ -9,7 +9,7 @@ const videos = (page: Page) =>
 test.beforeEach(({ page }) => signIn(page));
 
 test('brings a stream back in step that fell behind', async ({ page }) => {
-  await page.goto(`/interactions/${await withGap(page)}`);
+  await page.goto(`/interactions/${await withoutGap(page)}`);
   await expect(page.getByTestId('wall-time')).toHaveText(/^\d/);
   const before = await shownTime(page);
   await expect(async () => expect(await shownTime(page)).not.toBe(before)).toPass();
@@ -20,20 +20,12 @@ test('brings a stream back in step that fell behind', async ({ page }) => {
   await expect(async () => {
     const [front = 0, desk = 99] = await videos(page);
     expect(Math.abs(front - desk)).toBeLessThan(0.04);
-  }).toPass({ timeout: 15_000 });
+    // Where decoding itself stutters, the stream falls behind again and again before it is back.
+  }).toPass({ timeout: 40_000, intervals: [100] });
 });
 
 test('names the cause of a gap and goes on behind it', async ({ page }) => {
-  const id = await withGap(page);
-  const gap = await page.evaluate(async (interaction) => {
-    const { start } = (await (await fetch(`/api/v1/interactions/${interaction}`)).json()) as {
-      start: string;
-    };
-    const hour = Math.floor(Date.parse(start) / 3_600_000) * 3_600_000;
-    // The invented cameras fail each hour for 42 s from minute 17:20 on.
-    const near = [hour, hour + 3_600_000].map((h) => h + 17 * 60_000 + 30_000);
-    return new Date(near.find((t) => t > Date.parse(start)) ?? 0).toISOString();
-  }, id);
+  const { id, gap } = await withGap(page);
   await page.goto(`/interactions/${id}?t=${gap}`);
   await expect(page.getByTestId('gap-cause')).toHaveText('Camera mất kết nối');
   await page.getByRole('button', { name: /^Phát tiếp từ/ }).click();
@@ -42,7 +34,7 @@ test('names the cause of a gap and goes on behind it', async ({ page }) => {
 });
 
 test('keeps the moment and the speed in the address', async ({ page }) => {
-  await page.goto(`/interactions/${await withGap(page)}`);
+  await page.goto(`/interactions/${await withoutGap(page)}`);
   await expect(page.getByTestId('wall-time')).toHaveText(/\d\d:\d\d:\d\d/);
   await page.keyboard.press('k');
   await page.keyboard.press('>');

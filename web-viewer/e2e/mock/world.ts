@@ -219,7 +219,7 @@ function build() {
               : type.startsWith('dossier')
                 ? `/scanner/${counterId}`
                 : `/qms/${site.id}`,
-            id: `${id.slice(-6)}-${type}`,
+            id: [id.slice(-6), type, ...Object.values(extra).slice(0, 1)].join('-'),
             data: { ...data, ...extra },
           });
           const events = [
