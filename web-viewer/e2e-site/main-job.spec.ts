@@ -48,7 +48,8 @@ test('a counter is watched live, its interaction found by dossier and played ove
     await tell(request, 'ticket.called', { ticket: TICKET, waiting: 4 });
     // Clocks of queue systems are coarse: some events bear the same time.
     const recalled = new Date();
-    for (let i = 0; i < 2; i++) await tell(request, 'ticket.recalled', { ticket: TICKET }, recalled);
+    for (let i = 0; i < 2; i++)
+      await tell(request, 'ticket.recalled', { ticket: TICKET, waiting: 4 }, recalled);
     await tell(request, 'ticket.serving_started', { ticket: TICKET, ...officer });
     const scanned = new Date();
     await tell(request, 'dossier.scanned', { dossier: CODE, symbology: 'code128' }, scanned);
