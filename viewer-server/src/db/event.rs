@@ -183,22 +183,26 @@ impl Db {
         .collect()
     }
 
-    /// The newest event of a counter since a moment that is one of some types.
+    /// The newest event of a counter since a moment that is one of some types and has `field` among its data, if
+    /// one is given.
     pub async fn newest_event(
         &self,
         counter: &CounterId,
         types: [&str; 3],
+        field: Option<&str>,
         since: WallTime,
     ) -> DbResult<Option<EventRow>> {
         sqlx::query(
             "SELECT received_us, at_us, body FROM event
-             WHERE counter_id = $1 AND at_us >= $2 AND event_type IN ($3, $4, $5) ORDER BY at_us DESC LIMIT 1",
+             WHERE counter_id = $1 AND at_us >= $2 AND event_type IN ($3, $4, $5) AND body LIKE $6
+             ORDER BY at_us DESC LIMIT 1",
         )
         .bind(counter.as_str())
         .bind(since.0)
         .bind(types[0].to_owned())
         .bind(types[1].to_owned())
         .bind(types[2].to_owned())
+        .bind(field.map_or_else(|| "%".to_owned(), |field| format!("%\"{field}\"%")))
         .fetch_optional(&self.reader)
         .await?
         .map(|row| event_row(&row))

@@ -248,15 +248,17 @@ impl Centre {
         let opening = self.db.newest_event(
             counter,
             ["counter.opened", "counter.paused", "counter.closed"],
+            None,
             since,
         );
         let opening = opening.await?;
-        let called = self.db.newest_event(
+        let counted = self.db.newest_event(
             counter,
             ["ticket.called", "ticket.recalled", "ticket.issued"],
+            Some("waiting"),
             since,
         );
-        let waiting = called.await?.and_then(|e| e.event.data.waiting);
+        let waiting = counted.await?.and_then(|e| e.event.data.waiting);
         let served = current(recent, counter, now);
         let shown = served.or(recent.first());
         let started = served.and_then(|i| i.started);

@@ -5,7 +5,10 @@ use viewer_server::access::Role;
 
 use crate::stage::{MORNING, SECOND, STREAM, Stage, event};
 
-crate::on_each_database!(who_waits_for_long_shows_until_called);
+crate::on_each_database!(
+    who_waits_for_long_shows_until_called,
+    how_many_wait_stays_when_an_event_does_not_say
+);
 
 const MINUTE: i64 = 60 * SECOND;
 
@@ -49,4 +52,23 @@ async fn who_waits_for_long_shows_until_called(stage: &Stage) {
         .await;
     stage.advance(10 * SECOND);
     assert_eq!(live(stage, &cookie).await, (Value::Null, false));
+}
+
+async fn how_many_wait_stays_when_an_event_does_not_say(stage: &Stage) {
+    let _recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
+    let cookie = stage.sign_in("lan", Role::Leader, "ha-noi").await;
+    stage.advance(10 * MINUTE);
+    let ticket = json!({"series": "A", "number": "0007"});
+    let called = json!({"ticket": ticket, "waiting": 4});
+    stage
+        .post_events(&event("c7", "ticket.called", MORNING, called))
+        .await;
+    let recalled = json!({"ticket": ticket});
+    stage
+        .post_events(&event("r7", "ticket.recalled", MORNING + 20 * SECOND, recalled))
+        .await;
+    stage.advance(10 * SECOND);
+    stage.centre.supervise().await.unwrap();
+    let counter = stage.get(&cookie, "/api/v1/counters/ba-dinh-q01").await.json();
+    assert_eq!(counter["live"]["waiting"], 4);
 }
