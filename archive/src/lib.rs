@@ -3,6 +3,7 @@
 //! Nothing here does I/O, knows tokio or speaks SQL; time and randomness come in as arguments.
 #![warn(missing_docs)]
 
+pub mod alert;
 pub mod dossier;
 pub mod event;
 pub mod fmp4;
@@ -10,6 +11,7 @@ pub mod fold;
 pub mod gap;
 pub mod ids;
 pub mod interaction;
+pub mod seal;
 pub mod search_query;
 pub mod segment;
 pub mod time;

@@ -3,14 +3,17 @@
 //! The recorder opens the socket. The server says [`ToRecorder::Challenge`], the recorder answers
 //! [`ToServer::Hello`] with a signature over [`challenge_bytes`], the server says
 //! [`ToRecorder::Welcome`] or [`ToRecorder::Refused`]. After that each side sends when it likes.
-//! Facts are numbered by the recorder without holes and acknowledged by the server once stored.
+//! Facts are numbered by the recorder without holes and acknowledged by the server once stored; orders are numbered
+//! by the server and acknowledged by the recorder in the same way.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
+use crate::alert::Alert;
 use crate::gap::Gap;
-use crate::ids::{RecorderId, RunId, SegmentKey, SiteId, StreamId};
+use crate::ids::{CounterId, RecorderId, RunId, SegmentKey, SiteId, StreamId};
+use crate::seal::{ChainHead, Signed};
 use crate::segment::Track;
 use crate::time::{Anchor, WallTime};
 
@@ -22,6 +25,9 @@ pub const MAX_MESSAGE_BYTES: usize = 4 * 1024 * 1024;
 
 /// Most facts that one message carries.
 pub const MAX_FACTS: usize = 500;
+
+/// Most orders that one message carries.
+pub const MAX_ORDERS: usize = 500;
 
 /// What the recorder signs to prove its key: a fixed label, its name, and the server's nonce.
 pub fn challenge_bytes(recorder: &RecorderId, nonce: &str) -> Vec<u8> {
@@ -70,6 +76,9 @@ pub enum ToServer {
         site: SiteId,
         /// All streams set up.
         streams: Vec<StreamDescription>,
+        /// Number of the last order stored; the server goes on behind it.
+        #[serde(default)]
+        orders_through: u64,
     },
     /// Every 10 s.
     Heartbeat {
@@ -83,6 +92,17 @@ pub enum ToServer {
         pending_facts: u64,
         /// Each stream's state.
         streams: BTreeMap<StreamId, StreamHealth>,
+        /// Where each stream's chain ends.
+        #[serde(default)]
+        chain_heads: BTreeMap<StreamId, ChainHead>,
+        /// Seconds until only footage that must stay would remain on the disk, at the present rate; `None` if never.
+        #[serde(default)]
+        disk_left_s: Option<u64>,
+    },
+    /// All orders up to this number are stored.
+    OrdersStored {
+        /// The number.
+        through: u64,
     },
     /// Facts in order; the first has number `first`.
     Facts {
@@ -127,6 +147,18 @@ pub enum ToRecorder {
     FactsStored {
         /// The number.
         through: u64,
+    },
+    /// Orders in order; the first has number `first`.
+    Orders {
+        /// Number of the first.
+        first: u64,
+        /// At most [`MAX_ORDERS`].
+        orders: Vec<Order>,
+    },
+    /// The server's word that it has seen chains; each is a signed [`crate::seal::Receipt`].
+    Receipts {
+        /// The receipts.
+        receipts: Vec<Signed>,
     },
     /// Answers a heartbeat.
     HeartbeatSeen {
@@ -196,4 +228,80 @@ pub enum Fact {
         /// Why.
         reason: String,
     },
+    /// A stream's chain grew.
+    Chained {
+        /// Which stream.
+        stream: StreamId,
+        /// Number of the entry.
+        number: u64,
+        /// The signed [`crate::seal::ChainEntry`].
+        entry: Signed,
+    },
+    /// An alert began, changed or ended; the newest report of an alert counts.
+    AlertSeen {
+        /// The alert.
+        alert: Alert,
+    },
+    /// A counter's day was examined.
+    HealthReported {
+        /// Signed under [`crate::seal::signed::Purpose::Health`].
+        report: Signed,
+    },
+}
+
+/// Something that the server wants of a recorder and that must reach it exactly once.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "order", rename_all = "snake_case")]
+pub enum Order {
+    /// Footage of a counter is of worth: it is kept longer, and goes up before other footage.
+    Mark {
+        /// The mark; one with the same id replaces the earlier.
+        mark: Mark,
+    },
+    /// A mark is void.
+    Unmark {
+        /// Its id.
+        mark_id: String,
+    },
+    /// Somebody waits for footage: it goes up before all else, whatever the stream's policy.
+    Fetch {
+        /// A UUID by the server.
+        request: uuid::Uuid,
+        /// Which stream.
+        stream: StreamId,
+        /// From when.
+        from: WallTime,
+        /// Until when.
+        to: WallTime,
+    },
+    /// Nobody waits for it any more.
+    FetchCancelled {
+        /// The request.
+        request: uuid::Uuid,
+    },
+}
+
+/// Why footage is of worth.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum MarkKind {
+    /// Somebody was served.
+    Interaction,
+    /// It must not be deleted.
+    Hold,
+}
+
+/// A stretch of a counter's footage that is of worth, in all its streams.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Mark {
+    /// The interaction's or the hold's id.
+    pub mark_id: String,
+    /// Why.
+    pub kind: MarkKind,
+    /// Which counter.
+    pub counter: CounterId,
+    /// From when.
+    pub from: WallTime,
+    /// Until when; `None` while it goes on.
+    pub to: Option<WallTime>,
 }

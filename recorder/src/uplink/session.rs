@@ -154,6 +154,7 @@ async fn greet(uplink: &Uplink, socket: &mut Socket) -> Result<(String, u64), Up
         software: env!("CARGO_PKG_VERSION").to_owned(),
         site: uplink.site.clone(),
         streams: uplink.streams.clone(),
+        orders_through: 0,
     };
     send(socket, &hello).await?;
     match next(socket).await? {
@@ -251,5 +252,7 @@ async fn beat(uplink: &Uplink) -> Result<ToServer, UplinkError> {
         disk_total_bytes: space.total_bytes,
         pending_facts: uplink.index.pending_facts().await?,
         streams: streams.collect(),
+        chain_heads: Default::default(),
+        disk_left_s: None,
     })
 }

@@ -173,6 +173,15 @@ async fn store_fact(
             .execute(&mut **tx)
             .await?;
         }
+        Fact::Chained { stream, .. } => stored.unusable.push(format!(
+            "entry of the chain of {stream}: this server keeps no chains"
+        )),
+        Fact::AlertSeen { alert } => stored
+            .unusable
+            .push(format!("alert {:?}: this server keeps none", alert.kind)),
+        Fact::HealthReported { .. } => stored
+            .unusable
+            .push("proof of health: this server keeps none".to_owned()),
     }
     Ok(())
 }

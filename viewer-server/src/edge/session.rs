@@ -104,6 +104,7 @@ async fn greet(centre: &Centre, socket: &mut WebSocket) -> Result<(RecorderRow, 
         software,
         site,
         streams,
+        ..
     } = hello
     else {
         return Err(Ended::NotUnderstood("hello must come first".into()));
@@ -223,6 +224,7 @@ async fn take(
             disk_total_bytes,
             pending_facts,
             streams,
+            ..
         } => {
             let now = centre.now();
             let seen = RecorderSeen {
@@ -243,6 +245,7 @@ async fn take(
             let through = store(centre, &recorder.recorder_id, &recorder.site_id, first, &facts).await?;
             send(socket, &ToRecorder::FactsStored { through }).await
         }
+        ToServer::OrdersStored { .. } => Err(Ended::NotUnderstood("no orders were given".into())),
         ToServer::LiveEnded { stream, reason } => {
             let reason: String = reason.chars().take(200).collect();
             tracing::info!(recorder = %recorder.recorder_id, %stream, reason, "live ended at the recorder");

@@ -392,6 +392,8 @@ async fn a_heartbeat_shows_in_the_live_state(stage: &Stage) {
             disk_total_bytes: 100,
             pending_facts: 0,
             streams: [(STREAM.parse().unwrap(), health)].into(),
+            chain_heads: [].into(),
+            disk_left_s: None,
         }
     };
     recorder.tell(&beat(None)).await;

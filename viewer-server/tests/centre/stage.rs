@@ -261,6 +261,7 @@ impl Stage {
                     has_audio: true,
                 })
                 .collect(),
+            orders_through: 0,
         };
         recorder.tell(&hello).await;
         match recorder.receive().await {

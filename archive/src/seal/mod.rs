@@ -1,0 +1,17 @@
+//! What makes a recording provable: digests in a Merkle tree, a chain per stream, signatures, receipts.
+//!
+//! Everything that is signed is a line of JSON text that is kept and sent as it was signed: nobody writes it anew, so
+//! no rule about spaces or the order of keys is needed to check it. `docs/proof.md` describes the format for others.
+
+pub mod chain;
+pub mod day;
+pub mod export;
+pub mod leaf;
+pub mod merkle;
+pub mod receipt;
+pub mod signed;
+
+pub use chain::{ChainBody, ChainEntry, ChainFault, ChainHead, ChainReader, SealedSegment};
+pub use day::DayRoot;
+pub use receipt::Receipt;
+pub use signed::{PublicKey, SealError, Signed};
