@@ -3,7 +3,7 @@
 
 use std::sync::LazyLock;
 
-use archive::fmp4::{self, Init, fragment_rows, index, next_fragment, read_init, read_prft, scan_segment};
+use archive::fmp4::{self, Init, fragment_rows, fragment_samples, index, next_fragment, read_init, read_prft, scan_segment};
 use archive::segment::gop_ranges;
 use libfuzzer_sys::fuzz_target;
 
@@ -30,6 +30,9 @@ fuzz_target!(|bytes: &[u8]| {
         Ok(Some(fragment)) => assert!(fragment.end_bytes() <= bytes.len() as u64),
         Err(fmp4::Fmp4Error::Incomplete { needed_bytes, .. }) => assert!(needed_bytes > bytes.len() as u64),
         Ok(None) | Err(_) => {}
+    }
+    if let Ok(samples) = fragment_samples(bytes, 0, &INIT) {
+        assert!(samples.iter().all(|sample| sample.bytes(bytes, 0).is_some()));
     }
     if let Ok(gops) = index::decode(bytes) {
         assert_eq!(index::encode(&gops), bytes);

@@ -8,7 +8,7 @@ use super::{Fmp4Error, FourCc, Init, MAX_BOX_BYTES, SampleDefaults, read_init};
 const MAX_BOXES_BEFORE_MOOF: usize = 64;
 
 /// `sample_is_non_sync_sample` of the sample flags (ISO/IEC 14496-12 §8.8.3.1).
-const NON_SYNC: u32 = 0x0001_0000;
+pub(super) const NON_SYNC: u32 = 0x0001_0000;
 
 /// The samples of one track in a fragment; times are in the track's timescale.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -217,25 +217,9 @@ fn join(before: &mut TrackRun, run: &TrackRun) {
 }
 
 fn read_traf(traf: &BoxSlice<'_>, init: &Init, earlier: &[TrackRun]) -> Result<(TrackRun, u64), Fmp4Error> {
-    let tfhd = traf.need(b"tfhd")?;
-    let mut fields = tfhd.fields();
-    let (_, flags) = fields.version_and_flags()?;
-    let track_id = fields.u32()?;
-    let track = init
-        .track(track_id)
-        .ok_or_else(|| tfhd.invalid("the init segment has no such track"))?;
-    fields.skip(if flags & 0x1 != 0 { 8 } else { 0 })?;
-    fields.skip(if flags & 0x2 != 0 { 4 } else { 0 })?;
-    let mut defaults = track.defaults;
-    if flags & 0x8 != 0 {
-        defaults.duration = fields.u32()?;
-    }
-    if flags & 0x10 != 0 {
-        defaults.size_bytes = fields.u32()?;
-    }
-    if flags & 0x20 != 0 {
-        defaults.flags = fields.u32()?;
-    }
+    let TrackHeader {
+        track_id, defaults, ..
+    } = read_tfhd(traf, init)?;
     let decode_time = match (
         traf.find(b"tfdt")?,
         earlier.iter().find(|t| t.track_id == track_id),
@@ -266,6 +250,48 @@ fn read_traf(traf: &BoxSlice<'_>, init: &Init, earlier: &[TrackRun]) -> Result<(
         }
     }
     Ok((run, sample_bytes))
+}
+
+/// What `tfhd` says (ISO/IEC 14496-12 §8.8.7).
+pub(super) struct TrackHeader {
+    pub track_id: u32,
+    pub defaults: SampleDefaults,
+    /// Where in the file the data offsets count from, if it says so.
+    pub base_offset: Option<u64>,
+    /// Whether data offsets count from the start of the `moof`.
+    pub is_base_moof: bool,
+}
+
+pub(super) fn read_tfhd(traf: &BoxSlice<'_>, init: &Init) -> Result<TrackHeader, Fmp4Error> {
+    let tfhd = traf.need(b"tfhd")?;
+    let mut fields = tfhd.fields();
+    let (_, flags) = fields.version_and_flags()?;
+    let track_id = fields.u32()?;
+    let track = init
+        .track(track_id)
+        .ok_or_else(|| tfhd.invalid("the init segment has no such track"))?;
+    let base_offset = if flags & 0x1 != 0 {
+        Some(fields.u64()?)
+    } else {
+        None
+    };
+    fields.skip(if flags & 0x2 != 0 { 4 } else { 0 })?;
+    let mut defaults = track.defaults;
+    if flags & 0x8 != 0 {
+        defaults.duration = fields.u32()?;
+    }
+    if flags & 0x10 != 0 {
+        defaults.size_bytes = fields.u32()?;
+    }
+    if flags & 0x20 != 0 {
+        defaults.flags = fields.u32()?;
+    }
+    Ok(TrackHeader {
+        track_id,
+        defaults,
+        base_offset,
+        is_base_moof: flags & 0x0002_0000 != 0,
+    })
 }
 
 /// Adds the samples of one `trun` (ISO/IEC 14496-12 §8.8.8).
@@ -324,24 +350,26 @@ fn read_trun(
         .ok_or_else(overflow)
 }
 
-struct SampleLayout {
-    version: u8,
-    flags: u32,
+/// Which fields each row of a `trun` has.
+pub(super) struct SampleLayout {
+    pub version: u8,
+    pub flags: u32,
 }
 
-struct Sample {
-    duration: u32,
-    size_bytes: u32,
-    flags: u32,
-    composition_offset: i64,
+/// A row of a `trun`.
+pub(super) struct Sample {
+    pub duration: u32,
+    pub size_bytes: u32,
+    pub flags: u32,
+    pub composition_offset: i64,
 }
 
 impl SampleLayout {
-    fn row_bytes(&self) -> usize {
+    pub fn row_bytes(&self) -> usize {
         (self.flags & 0xf00).count_ones() as usize * 4
     }
 
-    fn read(&self, fields: &mut Fields<'_>, defaults: &SampleDefaults) -> Result<Sample, Fmp4Error> {
+    pub fn read(&self, fields: &mut Fields<'_>, defaults: &SampleDefaults) -> Result<Sample, Fmp4Error> {
         let mut field = |flag| {
             if self.flags & flag == 0 {
                 Ok(None)

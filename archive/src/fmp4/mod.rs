@@ -12,6 +12,7 @@ pub mod index;
 pub mod init;
 pub mod prft;
 mod row;
+pub mod samples;
 
 use std::fmt;
 
@@ -19,6 +20,7 @@ pub use fragment::{ScannedFragment, SegmentScan, TrackRun, next_fragment, scan_s
 pub use init::{Init, InitTrack, SampleDefaults, read_init};
 pub use prft::{ProducerReference, read_prft, write_prft};
 pub use row::{RowMaker, fragment_rows, media_time};
+pub use samples::{SampleRef, fragment_samples};
 
 /// Largest init segment that is read, in bytes.
 pub const MAX_INIT_BYTES: u64 = 1024 * 1024;

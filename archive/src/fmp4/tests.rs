@@ -289,3 +289,26 @@ proptest! {
         let _ = read_prft(&bytes);
     }
 }
+
+#[test]
+fn single_samples_are_those_that_a_fragment_counts_and_fill_its_mdat() {
+    for file in ALL {
+        let scan = scan_segment(file).unwrap();
+        for fragment in &scan.fragments {
+            let bytes = &file[fragment.offset_bytes as usize..fragment.end_bytes() as usize];
+            let samples = fragment_samples(bytes, fragment.offset_bytes, &scan.init).unwrap();
+            for run in &fragment.tracks {
+                let of_track: Vec<_> = samples.iter().filter(|s| s.track_id == run.track_id).collect();
+                assert_eq!(of_track.len() as u64, run.sample_count);
+                let first = of_track.iter().map(|s| s.presentation_time).min();
+                assert_eq!(first.unwrap_or(run.min_pts), run.min_pts);
+                assert_eq!(of_track.first().is_some_and(|s| s.is_sync), run.is_first_sync);
+            }
+            let end = samples
+                .iter()
+                .map(|s| s.offset_bytes + u64::from(s.size_bytes))
+                .max();
+            assert_eq!(end, Some(fragment.end_bytes()));
+        }
+    }
+}

@@ -6,11 +6,12 @@ use ed25519_dalek::SigningKey;
 use serde::{Deserialize, Serialize};
 
 use super::PublicKey;
+use super::segment::SealedSegment;
 use super::signed::{Purpose, SealError, Signed};
 use crate::gap::Gap;
 use crate::ids::{RunId, StreamId};
 use crate::segment::{Digest, Track};
-use crate::time::{Anchor, MediaTime, WallTime};
+use crate::time::{Anchor, WallTime};
 
 /// One entry of a chain; signed under [`Purpose::Chain`] by the recorder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -85,36 +86,6 @@ pub enum ChainBody {
         /// What was found.
         reason: String,
     },
-}
-
-/// A segment as its recorder sealed it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct SealedSegment {
-    /// Number of the file in its stream.
-    pub sequence: u64,
-    /// The run that it is part of.
-    pub run: RunId,
-    /// Length of the file.
-    pub size_bytes: u64,
-    /// Length of the init segment at its start.
-    pub init_size_bytes: u64,
-    /// Digest of the file.
-    pub sha256: Digest,
-    /// Merkle root over [`super::leaf::leaves`].
-    pub root: Digest,
-    /// How many leaves: the init segment and each fragment.
-    pub leaves: u64,
-    /// Position of its first picture in the run.
-    pub start: MediaTime,
-    /// Position behind its last picture.
-    pub end: MediaTime,
-    /// Wall time of `start` by the anchors known when it was sealed.
-    pub start_wall: WallTime,
-    /// Wall time of `end` by the anchors known when it was sealed.
-    pub end_wall: WallTime,
-    /// Anchors of the run that no entry told of before.
-    pub anchors: Vec<Anchor>,
 }
 
 /// Where a chain ends.

@@ -71,6 +71,8 @@ pub struct ExportedSegment {
     pub first: u64,
     /// How many are in the file.
     pub count: u64,
+    /// [`super::pictures::digests`] of those, one behind the other, in Base64: names the picture that differs.
+    pub pictures: String,
 }
 
 /// A receipt and, once its day is over, its place in the day's root.

@@ -8,10 +8,13 @@ pub mod day;
 pub mod export;
 pub mod leaf;
 pub mod merkle;
+pub mod pictures;
 pub mod receipt;
+pub mod segment;
 pub mod signed;
 
-pub use chain::{ChainBody, ChainEntry, ChainFault, ChainHead, ChainReader, SealedSegment};
+pub use chain::{ChainBody, ChainEntry, ChainFault, ChainHead, ChainReader};
 pub use day::DayRoot;
 pub use receipt::Receipt;
+pub use segment::SealedSegment;
 pub use signed::{PublicKey, SealError, Signed};
