@@ -1,5 +1,6 @@
 //! The edge: captures, records, indexes and uploads the streams of one site.
 
+pub mod alerts;
 mod backoff;
 pub mod capture;
 pub mod check;

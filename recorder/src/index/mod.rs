@@ -2,9 +2,12 @@
 //!
 //! **Invariant**: a row never points at bytes that are not synced; the callers sync first.
 
+mod alerts;
 mod events;
 mod facts;
 mod gaps;
+mod marks;
+mod place;
 mod runs;
 mod segments;
 
@@ -19,6 +22,7 @@ use tokio::sync::watch;
 
 pub use events::Stored;
 pub use gaps::RecordingEnd;
+pub use marks::Rolls;
 pub use runs::RunOpening;
 pub use segments::{Change, OpenSegment, PendingSegment, SegmentRow};
 
@@ -88,6 +92,8 @@ pub struct Index {
     reader: SqlitePool,
     /// Counts changes that the uplink may have to tell of.
     changes: Arc<watch::Sender<u64>>,
+    /// What marks keep beyond their ends.
+    rolls: Rolls,
 }
 
 impl Index {
@@ -124,6 +130,7 @@ impl Index {
             writer,
             reader,
             changes: Arc::default(),
+            rolls: Rolls::default(),
         })
     }
 
@@ -145,6 +152,7 @@ impl Index {
             writer: reader.clone(),
             reader,
             changes: Arc::default(),
+            rolls: Rolls::default(),
         })
     }
 
@@ -153,6 +161,11 @@ impl Index {
             .max_connections(2)
             .connect_with(options.read_only(true))
             .await
+    }
+
+    /// The same index, whose marks keep so much beyond their ends; those stored before keep what they had.
+    pub fn with_rolls(self, rolls: Rolls) -> Self {
+        Self { rolls, ..self }
     }
 
     /// Changes whenever there may be something new for the server.

@@ -4,6 +4,7 @@ use archive::ids::{RunId, StreamId};
 use archive::segment::Track;
 use archive::time::{Anchor, MediaTime, RunClock, WallTime};
 use archive::uplink::Fact;
+use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
 use super::{Index, IndexError, facts, from_json, name_of, to_json};
@@ -55,16 +56,7 @@ impl Index {
         .bind(run.as_str())
         .fetch_all(&self.reader)
         .await?;
-        rows.iter()
-            .map(|row| {
-                let state: String = row.try_get(2)?;
-                Ok(Anchor {
-                    media: MediaTime(row.try_get(0)?),
-                    wall: WallTime(row.try_get(1)?),
-                    clock_state: from_json("anchor.clock_state", &format!("\"{state}\""))?,
-                })
-            })
-            .collect()
+        rows.iter().map(read_anchor).collect()
     }
 
     /// Wall time of a position in a run.
@@ -86,6 +78,16 @@ impl Index {
             })
             .collect()
     }
+}
+
+/// Reads `media_us, wall_us, clock_state`.
+pub(super) fn read_anchor(row: &SqliteRow) -> Result<Anchor, IndexError> {
+    let state: String = row.try_get(2)?;
+    Ok(Anchor {
+        media: MediaTime(row.try_get(0)?),
+        wall: WallTime(row.try_get(1)?),
+        clock_state: from_json("anchor.clock_state", &format!("\"{state}\""))?,
+    })
 }
 
 pub(super) async fn insert_anchor(

@@ -8,7 +8,7 @@ use archive::uplink::Fact;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
-use super::{Index, IndexError, damaged, facts, from_json, gaps, runs};
+use super::{Index, IndexError, damaged, facts, from_json, gaps, place, runs};
 
 /// A change of what is recorded. The writer collects them and commits many at once, in order.
 #[derive(Debug, Clone)]
@@ -370,8 +370,9 @@ async fn apply(tx: &mut SqliteConnection, change: &Change) -> Result<(), IndexEr
             )
             .bind(segment_id)
             .bind(sha256.0.as_slice())
-            .execute(tx)
+            .execute(&mut *tx)
             .await?;
+            place::put(tx, *segment_id).await?;
         }
         Change::Deleted { segment_id, reason } => {
             sqlx::query("update segment set state = 'tombstone', reason = $2 where segment_id = $1")
