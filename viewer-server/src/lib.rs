@@ -10,6 +10,7 @@ pub mod ingest;
 pub mod live;
 pub mod places;
 pub mod playback;
+pub mod proof;
 pub mod search;
 pub mod serve;
 pub mod storage;

@@ -8,6 +8,7 @@ use archive::uplink::Fact;
 use jiff::tz::TimeZone;
 use sqlx::{Any, Transaction};
 
+use super::chain::Chains;
 use super::event::{NewEvent, put_event};
 use super::{Db, DbError, DbResult, clock, get, get_id, signed, unsigned};
 
@@ -22,6 +23,10 @@ pub struct FactsStored {
     pub unusable: Vec<String>,
     /// Whether a stream's tracks changed.
     pub tracks_changed: bool,
+    /// How many entries of chains were taken over.
+    pub chained: u64,
+    /// What does not fit a chain; it is kept as evidence.
+    pub chain_conflicts: Vec<String>,
 }
 
 /// Facts that leave a hole: the recorder must go back.
@@ -32,29 +37,34 @@ pub struct FactsRefused {
 }
 
 /// Who tells facts, and how they are read.
-struct Teller<'a> {
-    recorder: &'a RecorderId,
-    site: &'a SiteId,
-    zone: &'a TimeZone,
-    settings: &'a InteractionSettings,
+#[derive(Debug, Clone, Copy)]
+pub struct Teller<'a> {
+    /// Who.
+    pub recorder: &'a RecorderId,
+    /// Its site.
+    pub site: &'a SiteId,
+    /// The sites' zone.
+    pub zone: &'a TimeZone,
+    /// How events are read.
+    pub settings: &'a InteractionSettings,
+    /// When they came.
+    pub now: WallTime,
 }
 
 impl Db {
     /// Stores facts; those stored before are passed over.
     pub async fn store_facts(
         &self,
-        recorder: &RecorderId,
-        site: &SiteId,
-        zone: &TimeZone,
-        settings: &InteractionSettings,
+        teller: &Teller<'_>,
         first: u64,
         facts: &[Fact],
     ) -> DbResult<Result<FactsStored, FactsRefused>> {
         let mut tx = self.write().await?;
         let row = sqlx::query(
-            "UPDATE recorder SET facts_through = facts_through WHERE recorder_id = $1 RETURNING facts_through",
+            "UPDATE recorder SET facts_through = facts_through WHERE recorder_id = $1
+             RETURNING facts_through, public_key",
         )
-        .bind(recorder.as_str())
+        .bind(teller.recorder.as_str())
         .fetch_one(&mut *tx)
         .await?;
         let through = unsigned(get(&row, "facts_through")?);
@@ -63,22 +73,20 @@ impl Db {
             return Ok(Err(FactsRefused { through }));
         }
         let known = usize::try_from(through + 1 - first).unwrap_or(usize::MAX);
-        let teller = Teller {
-            recorder,
-            site,
-            zone,
-            settings,
-        };
         let mut stored = FactsStored {
             through,
             ..FactsStored::default()
         };
+        let mut chains = Chains::new(teller.recorder, get(&row, "public_key")?, teller.now);
         for fact in facts.iter().skip(known) {
-            store_fact(&mut tx, &teller, fact, &mut stored).await?;
+            store_fact(&mut tx, teller, fact, &mut stored, &mut chains).await?;
             stored.through += 1;
         }
+        chains.finish(&mut tx).await?;
+        stored.chained = chains.taken;
+        stored.chain_conflicts = chains.conflicts;
         sqlx::query("UPDATE recorder SET facts_through = $2 WHERE recorder_id = $1")
-            .bind(recorder.as_str())
+            .bind(teller.recorder.as_str())
             .bind(signed(stored.through))
             .execute(&mut *tx)
             .await?;
@@ -92,6 +100,7 @@ async fn store_fact(
     teller: &Teller<'_>,
     fact: &Fact,
     stored: &mut FactsStored,
+    chains: &mut Chains<'_>,
 ) -> DbResult<()> {
     let recorder = teller.recorder;
     match fact {
@@ -173,9 +182,19 @@ async fn store_fact(
             .execute(&mut **tx)
             .await?;
         }
-        Fact::Chained { stream, .. } => stored.unusable.push(format!(
-            "entry of the chain of {stream}: this server keeps no chains"
-        )),
+        Fact::Chained {
+            stream,
+            number,
+            entry,
+        } => {
+            if !is_recorded_by(tx, recorder, stream).await? {
+                stored
+                    .unusable
+                    .push(format!("entry {number} of the chain of foreign stream {stream}"));
+                return Ok(());
+            }
+            chains.take(tx, stream, *number, entry).await?;
+        }
         Fact::AlertSeen { alert } => stored
             .unusable
             .push(format!("alert {:?}: this server keeps none", alert.kind)),

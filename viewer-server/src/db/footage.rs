@@ -6,6 +6,7 @@ use archive::time::WallTime;
 use archive::timeline::Window;
 use sqlx::any::AnyRow;
 
+use super::chain::{SegmentSeal, flag_if_not_as_sealed};
 use super::clock::{MAX_SEGMENT_US, clock_between};
 use super::window::{SpanRow, span_row};
 use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
@@ -40,8 +41,26 @@ pub struct StoredSegment<'a> {
     pub manifest: &'a SegmentManifest,
     /// Digest of the init segment.
     pub init_sha256: Digest,
+    /// Merkle root over init segment and fragments.
+    pub merkle_root: Digest,
     /// Coded by `archive::fmp4::index`.
     pub gop_index: Vec<u8>,
+}
+
+impl StoredSegment<'_> {
+    /// To be compared with the recorder's chain.
+    pub fn seal(&self) -> SegmentSeal {
+        SegmentSeal {
+            size_bytes: self.manifest.size_bytes,
+            init_size_bytes: self.manifest.init_size_bytes,
+            sha256: self.manifest.sha256,
+            tree: Some((self.merkle_root, self.leaves())),
+        }
+    }
+
+    fn leaves(&self) -> u64 {
+        self.manifest.fragments.len() as u64 + 1
+    }
 }
 
 const SEGMENT_COLUMNS: &str = "stream_id, sequence, recorder_id, run_id, start_us, end_us, start_media_us, \
@@ -57,9 +76,16 @@ pub(super) fn segments_in_window() -> String {
 
 impl Db {
     /// Adds a stored segment and ends its upload; wall times come from the run's anchors.
-    pub async fn put_segment(&self, stored: &StoredSegment<'_>, now: WallTime) -> DbResult<()> {
+    ///
+    /// Returns false if it is not as its recorder sealed it, which is then kept as evidence.
+    pub async fn put_segment(&self, stored: &StoredSegment<'_>, now: WallTime) -> DbResult<bool> {
         let manifest = stored.manifest;
         let mut tx = self.write().await?;
+        // As storing facts does first: so either this sees the seal, or the seal sees the segment.
+        sqlx::query("UPDATE recorder SET facts_through = facts_through WHERE recorder_id = $1")
+            .bind(stored.recorder.as_str())
+            .execute(&mut *tx)
+            .await?;
         let (start, end) = (manifest.start(), manifest.end());
         let clock = clock_between(&mut tx, &manifest.run, start, end).await?;
         let (Some(wall_start), Some(wall_end)) = (clock.wall(start), clock.wall(end)) else {
@@ -70,8 +96,9 @@ impl Db {
         };
         sqlx::query(
             "INSERT INTO segment (stream_id, sequence, recorder_id, run_id, start_us, end_us, start_media_us,
-                 end_media_us, size_bytes, init_size_bytes, init_sha256, sha256, gop_index, stored_us)
-             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+                 end_media_us, size_bytes, init_size_bytes, init_sha256, sha256, gop_index, stored_us,
+                 merkle_root, leaves)
+             VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
              ON CONFLICT (stream_id, sequence, recorder_id) DO NOTHING",
         )
         .bind(manifest.key.stream.as_str())
@@ -88,6 +115,8 @@ impl Db {
         .bind(manifest.sha256.to_string())
         .bind(stored.gop_index.clone())
         .bind(now.0)
+        .bind(stored.merkle_root.to_string())
+        .bind(signed(stored.leaves()))
         .execute(&mut *tx)
         .await?;
         sqlx::query(
@@ -104,8 +133,10 @@ impl Db {
             .bind(signed(manifest.key.sequence))
             .execute(&mut *tx)
             .await?;
+        let is_otherwise =
+            flag_if_not_as_sealed(&mut tx, stored.recorder, &manifest.key, &stored.seal(), now).await?;
         tx.commit().await?;
-        Ok(())
+        Ok(!is_otherwise)
     }
 
     /// One segment.

@@ -6,6 +6,7 @@
 
 mod access_log;
 mod account;
+mod chain;
 mod clock;
 mod edge;
 mod event;
@@ -16,6 +17,7 @@ mod place;
 #[cfg(test)]
 mod plans;
 mod queue;
+mod receipt;
 mod search;
 mod vocabulary;
 mod window;
@@ -29,13 +31,15 @@ use sqlx::{Any, AnyPool, ColumnIndex, ConnectOptions, Row, Transaction};
 
 pub use access_log::FootageRead;
 pub use account::{Account, SignedIn};
+pub use chain::{ChainConflict, ChainState, SegmentSeal};
 pub use clock::MAX_SEGMENT_US;
 pub use edge::{EnrolmentRefused, RecorderRow, RecorderSeen, Upload};
 pub use event::{EventRow, NewEvent};
-pub use fact::{FactsRefused, FactsStored};
+pub use fact::{FactsRefused, FactsStored, Teller};
 pub use footage::{SegmentRow, StoredSegment};
 pub use interaction::{Derived, InteractionRow, RevisionRow, Why};
 pub use queue::{Answered, Taken};
+pub use receipt::ReceiptRow;
 pub use search::{Cursor, SearchFilter};
 pub use vocabulary::{Term, TermKind, term_id};
 pub use window::SpanRow;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archive::ids::{RecorderId, SiteId, StreamId};
+use archive::seal::Signed;
 use archive::uplink::{
     Fact, MAX_FACTS, PROTOCOL, StreamDescription, StreamHealth, ToRecorder, ToServer, challenge_bytes,
 };
@@ -15,7 +16,8 @@ use tokio::time::timeout;
 
 use super::sessions::Opened;
 use crate::centre::Centre;
-use crate::db::{DbError, FactsRefused, RecorderRow, RecorderSeen};
+use crate::db::{DbError, FactsRefused, FactsStored, RecorderRow, RecorderSeen, Teller};
+use crate::proof;
 
 /// A recorder has so long to say hello.
 const HELLO_WAIT: Duration = Duration::from_secs(10);
@@ -192,6 +194,14 @@ async fn converse(
         ended,
         ..
     } = opened;
+    // What it was given before may not have reached it.
+    let greeted = match centre.newest_receipts(&recorder.recorder_id).await {
+        Ok(receipts) => send_receipts(socket, receipts).await,
+        Err(e) => Err(e.into()),
+    };
+    if let Err(ended) = greeted {
+        return ended;
+    }
     loop {
         let step = tokio::select! {
             () = ended.cancelled() => Err(Ended::Replaced),
@@ -242,8 +252,14 @@ async fn take(
             send(socket, &ToRecorder::HeartbeatSeen { wall: now }).await
         }
         ToServer::Facts { first, facts } => {
-            let through = store(centre, &recorder.recorder_id, &recorder.site_id, first, &facts).await?;
-            send(socket, &ToRecorder::FactsStored { through }).await
+            let stored = store(centre, &recorder.recorder_id, &recorder.site_id, first, &facts).await?;
+            let through = stored.through;
+            send(socket, &ToRecorder::FactsStored { through }).await?;
+            if stored.chained > 0 {
+                let receipts = centre.give_receipts(&recorder.recorder_id).await?;
+                send_receipts(socket, receipts).await?;
+            }
+            Ok(())
         }
         ToServer::OrdersStored { .. } => Err(Ended::NotUnderstood("no orders were given".into())),
         ToServer::LiveEnded { stream, reason } => {
@@ -277,25 +293,36 @@ async fn store(
     site: &SiteId,
     first: u64,
     facts: &[Fact],
-) -> Result<u64, Ended> {
+) -> Result<FactsStored, Ended> {
     if facts.len() > MAX_FACTS {
         return Err(Ended::NotUnderstood(format!("more than {MAX_FACTS} facts")));
     }
-    let stored = centre
-        .db
-        .store_facts(recorder, site, &centre.zone, &centre.interaction, first, facts)
-        .await?;
+    let teller = Teller {
+        recorder,
+        site,
+        zone: &centre.zone,
+        settings: &centre.interaction,
+        now: centre.now(),
+    };
+    let stored = centre.db.store_facts(&teller, first, facts).await?;
     let stored = match stored {
         Ok(stored) => stored,
         Err(FactsRefused { through }) => {
             tracing::warn!(%recorder, first, through, "facts leave a hole; the recorder must go back");
-            return Ok(through);
+            return Ok(FactsStored {
+                through,
+                ..FactsStored::default()
+            });
         }
     };
     for reason in &stored.unusable {
         metrics::counter!("minhquay_unusable_facts_total").increment(1);
         tracing::warn!(%recorder, reason, "fact not usable");
     }
+    for conflict in &stored.chain_conflicts {
+        proof::count_conflict(recorder, conflict);
+    }
+    metrics::counter!("minhquay_chain_entries_total").increment(stored.chained);
     if stored.new_events > 0 {
         metrics::counter!("minhquay_events_total", "from" => "edge").increment(stored.new_events);
         centre.ingest.poke();
@@ -304,7 +331,15 @@ async fn store(
         centre.forget_places().await;
         centre.supervision.poke();
     }
-    Ok(stored.through)
+    Ok(stored)
+}
+
+async fn send_receipts(socket: &mut WebSocket, receipts: Vec<Signed>) -> Result<(), Ended> {
+    for receipts in receipts.chunks(MAX_FACTS) {
+        let receipts = receipts.to_vec();
+        send(socket, &ToRecorder::Receipts { receipts }).await?;
+    }
+    Ok(())
 }
 
 async fn receive(socket: &mut WebSocket) -> Result<ToServer, Ended> {

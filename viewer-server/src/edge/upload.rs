@@ -10,14 +10,17 @@ use std::time::Duration;
 
 use archive::fmp4::index;
 use archive::ids::{RecorderId, SegmentKey};
+use archive::seal::leaf::segment_root;
 use archive::segment::{Digest, SegmentManifest, gop_ranges};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
 
+use super::pieces::Pieces;
 use super::{InvalidManifest, check_manifest};
 use crate::centre::Centre;
 use crate::db::{DbError, StoredSegment};
+use crate::proof;
 use crate::storage::{StorageError, manifest_key, media_key};
 
 /// Bytes must come at least this often.
@@ -79,6 +82,14 @@ pub enum UploadError {
     /// The whole has another digest than promised; it must come again.
     #[error("the bytes have another SHA-256 than promised")]
     DigestMismatch,
+    /// The recorder's chain tells of another segment.
+    #[error("segment {key} is not the one that the recorder's chain seals: {difference}")]
+    NotAsSealed {
+        /// Which.
+        key: String,
+        /// What differs.
+        difference: &'static str,
+    },
     /// Another request of the same segment does not end.
     #[error("another request uploads this segment")]
     Busy,
@@ -266,12 +277,38 @@ impl Centre {
         part: &Path,
         manifest: &SegmentManifest,
     ) -> Result<(), UploadError> {
-        let (whole, init) = digests(part, manifest.init_size_bytes).await?;
-        if whole != manifest.sha256 {
+        let Some(init) = digest(part, manifest).await? else {
             metrics::counter!("minhquay_upload_digest_mismatches_total").increment(1);
             tracing::warn!(%recorder, segment = %manifest.key, "uploaded bytes have another digest than promised");
             remove(part).await?;
             return Err(UploadError::DigestMismatch);
+        };
+        let stored = StoredSegment {
+            recorder,
+            manifest,
+            init_sha256: init,
+            merkle_root: segment_root(manifest.init_size_bytes, init, &manifest.fragments),
+            gop_index: index::encode(&gop_ranges(&manifest.fragments)),
+        };
+        if let Some((entry, sealed)) = self.db.sealed_segment(recorder, &manifest.key).await?
+            && let Some(difference) = stored.seal().difference(&sealed)
+        {
+            self.db
+                .put_segment_conflict(
+                    recorder,
+                    &manifest.key,
+                    entry,
+                    manifest.sha256,
+                    difference,
+                    self.now(),
+                )
+                .await?;
+            proof::count_conflict(recorder, &format!("{}: {difference}", manifest.key));
+            remove(part).await?;
+            return Err(UploadError::NotAsSealed {
+                key: manifest.key.to_string(),
+                difference,
+            });
         }
         let json = serde_json::to_vec(manifest).expect("manifests have text keys only");
         self.storage
@@ -280,13 +317,9 @@ impl Centre {
         self.storage
             .take_file(part, &media_key(recorder, &manifest.key))
             .await?;
-        let stored = StoredSegment {
-            recorder,
-            manifest,
-            init_sha256: init,
-            gop_index: index::encode(&gop_ranges(&manifest.fragments)),
-        };
-        self.db.put_segment(&stored, self.now()).await?;
+        if !self.db.put_segment(&stored, self.now()).await? {
+            proof::count_conflict(recorder, &manifest.key.to_string());
+        }
         metrics::counter!("minhquay_segments_stored_total").increment(1);
         Ok(())
     }
@@ -354,26 +387,19 @@ where
     }
 }
 
-/// Digests of a whole file and of its first bytes.
-async fn digests(part: &Path, init_size_bytes: u64) -> Result<(Digest, Digest), UploadError> {
-    use sha2::Digest as _;
+/// Digest of the init segment of a file whose whole and whose fragments have the digests of its manifest.
+async fn digest(part: &Path, manifest: &SegmentManifest) -> Result<Option<Digest>, UploadError> {
     use std::io::Read as _;
     let path = part.to_owned();
+    let mut pieces = Pieces::new(manifest);
     let read = tokio::task::spawn_blocking(move || {
         let mut file = std::fs::File::open(path)?;
-        let mut whole = sha2::Sha256::new();
-        let mut init = sha2::Sha256::new();
-        let mut left = usize::try_from(init_size_bytes).unwrap_or(usize::MAX);
         let mut buffer = vec![0; 1 << 18];
         loop {
-            let read = file.read(&mut buffer)?;
-            if read == 0 {
-                return Ok((Digest(whole.finalize().into()), Digest(init.finalize().into())));
+            match file.read(&mut buffer)? {
+                0 => return Ok(pieces.finish()),
+                read => pieces.update(&buffer[..read]),
             }
-            whole.update(&buffer[..read]);
-            let of_init = read.min(left);
-            init.update(&buffer[..of_init]);
-            left -= of_init;
         }
     });
     read.await

@@ -279,6 +279,7 @@ impl From<UploadError> for Problem {
             UploadError::TooLong { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "upload_too_long"),
             UploadError::BrokenOff { .. } => (StatusCode::BAD_REQUEST, "upload_broken_off"),
             UploadError::DigestMismatch => (StatusCode::UNPROCESSABLE_ENTITY, "digest_mismatch"),
+            UploadError::NotAsSealed { .. } => (StatusCode::CONFLICT, "not_as_sealed"),
             UploadError::Busy => (StatusCode::SERVICE_UNAVAILABLE, "upload_busy"),
             UploadError::File { .. } | UploadError::Db(_) | UploadError::Storage(_) => {
                 return Self::internal(&error);

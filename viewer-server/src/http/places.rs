@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use archive::ids::CounterId;
+use archive::seal::PublicKey;
 use axum::Json;
 use axum::extract::State;
 use serde::{Deserialize, Serialize};
@@ -182,6 +183,33 @@ pub struct RecorderView {
     /// Facts that it still holds.
     pending_facts: Option<i64>,
     streams: Vec<StreamState>,
+    /// How far the centre has each stream's signed chain.
+    chains: Vec<ChainView>,
+    /// How much came that does not fit the chains; more than none must be looked into.
+    chain_conflicts: u64,
+    /// The newest of it.
+    chain_conflict: Option<ChainConflictView>,
+    /// The recorder's key in short, as printed on paper.
+    key_fingerprint: Option<String>,
+}
+
+/// A stream's signed chain as the centre has it.
+#[derive(Serialize, ToSchema)]
+pub struct ChainView {
+    stream_id: String,
+    /// Number of its newest entry.
+    entries: u64,
+    /// Number of the newest entry that the centre has signed a receipt for.
+    receipted: u64,
+}
+
+/// Something that does not fit a chain.
+#[derive(Serialize, ToSchema)]
+pub struct ChainConflictView {
+    stream_id: String,
+    number: u64,
+    reason: String,
+    seen_at: String,
 }
 
 /// The recorders within the caller's roles.
@@ -204,7 +232,26 @@ pub async fn recorders(
             continue;
         }
         let streams = places.streams_from(&row.recorder_id);
+        let chains = centre.db.chains(&row.recorder_id).await?;
+        let (chain_conflicts, newest) = centre.db.chain_conflicts(&row.recorder_id).await?;
+        let key = row.public_key.parse::<PublicKey>();
         items.push(RecorderView {
+            chains: chains
+                .into_iter()
+                .map(|chain| ChainView {
+                    stream_id: chain.stream.to_string(),
+                    entries: chain.head.number,
+                    receipted: chain.receipted,
+                })
+                .collect(),
+            chain_conflicts,
+            chain_conflict: newest.map(|conflict| ChainConflictView {
+                stream_id: conflict.stream,
+                number: conflict.number,
+                reason: conflict.reason,
+                seen_at: conflict.seen.to_string(),
+            }),
+            key_fingerprint: key.ok().map(|key| key.fingerprint()),
             connected: centre.recorders.status(&row.recorder_id).is_some(),
             site_name: places
                 .site(&row.site_id)

@@ -1,11 +1,13 @@
 //! The centre through its HTTP service, on SQLite and, if `TEST_POSTGRES_URL` names a server, on PostgreSQL.
 #![allow(clippy::unwrap_used)]
 
+mod chain;
 mod edge;
 mod events;
 mod people;
 mod playback;
 mod problems;
+mod sealed;
 mod search;
 mod stage;
 mod supervision;

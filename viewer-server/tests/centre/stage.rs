@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::time::Duration;
 
 use archive::ids::RecorderId;
+use archive::seal::Signed;
 use archive::time::{Clock, WallTime};
 use archive::uplink::{Fact, PROTOCOL, StreamDescription, ToRecorder, ToServer, challenge_bytes};
 use axum::Router;
@@ -243,6 +244,7 @@ impl Stage {
             socket,
             session_token: String::new(),
             next_fact: 1,
+            receipts: Vec::new(),
         };
         let ToRecorder::Challenge { nonce, .. } = recorder.receive().await else {
             panic!("the challenge comes first");
@@ -292,6 +294,8 @@ pub struct Recorder {
     pub id: RecorderId,
     pub key: SigningKey,
     pub session_token: String,
+    /// Every receipt that came.
+    pub receipts: Vec<Signed>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next_fact: u64,
 }
@@ -306,8 +310,27 @@ impl Recorder {
         self.try_receive().await.expect("the server closed the session")
     }
 
-    /// The next message; `None` if the server closed the session.
+    /// The next message but receipts, which are kept; `None` if the server closed the session.
     pub async fn try_receive(&mut self) -> Option<ToRecorder> {
+        loop {
+            match self.next_message().await? {
+                ToRecorder::Receipts { receipts } => self.receipts.extend(receipts),
+                other => return Some(other),
+            }
+        }
+    }
+
+    /// Waits until so many receipts have come in all; any other message fails the test.
+    pub async fn await_receipts(&mut self, count: usize) {
+        while self.receipts.len() < count {
+            match self.next_message().await {
+                Some(ToRecorder::Receipts { receipts }) => self.receipts.extend(receipts),
+                other => panic!("no receipt but {other:?}"),
+            }
+        }
+    }
+
+    async fn next_message(&mut self) -> Option<ToRecorder> {
         loop {
             let next = tokio::time::timeout(Duration::from_secs(20), self.socket.next());
             match next.await.expect("the server says nothing")? {
