@@ -119,7 +119,13 @@ fn read_moov(moov: &BoxSlice<'_>, size_bytes: u64) -> Result<Init, Fmp4Error> {
     if init.tracks.is_empty() {
         return Err(moov.invalid("has neither picture nor sound"));
     }
-    for child in moov.need(b"mvex")?.children(0)? {
+    read_defaults(&moov.need(b"mvex")?, &mut init.tracks)?;
+    Ok(init)
+}
+
+/// Fills in what `mvex` says of samples that do not say it themselves.
+pub(super) fn read_defaults(mvex: &BoxSlice<'_>, tracks: &mut [InitTrack]) -> Result<(), Fmp4Error> {
+    for child in mvex.children(0)? {
         let child = child?;
         if child.kind.0 == *b"trex" {
             let mut fields = child.fields();
@@ -131,16 +137,16 @@ fn read_moov(moov: &BoxSlice<'_>, size_bytes: u64) -> Result<Init, Fmp4Error> {
                 size_bytes: fields.u32()?,
                 flags: fields.u32()?,
             };
-            if let Some(track) = init.tracks.iter_mut().find(|t| t.track.track_id == track_id) {
+            if let Some(track) = tracks.iter_mut().find(|t| t.track.track_id == track_id) {
                 track.defaults = defaults;
             }
         }
     }
-    Ok(init)
+    Ok(())
 }
 
 /// `None` for a track that is neither picture nor sound.
-fn read_trak(trak: &BoxSlice<'_>) -> Result<Option<InitTrack>, Fmp4Error> {
+pub(super) fn read_trak(trak: &BoxSlice<'_>) -> Result<Option<InitTrack>, Fmp4Error> {
     let mdia = trak.need(b"mdia")?;
     let hdlr = mdia.need(b"hdlr")?;
     let mut fields = hdlr.fields();

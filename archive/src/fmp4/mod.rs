@@ -10,6 +10,7 @@ mod codec;
 pub mod fragment;
 pub mod index;
 pub mod init;
+pub mod movie;
 pub mod prft;
 mod row;
 pub mod samples;
@@ -18,6 +19,7 @@ use std::fmt;
 
 pub use fragment::{ScannedFragment, SegmentScan, TrackRun, next_fragment, scan_segment};
 pub use init::{Init, InitTrack, SampleDefaults, read_init};
+pub use movie::{Movie, read_movie};
 pub use prft::{ProducerReference, read_prft, write_prft};
 pub use row::{RowMaker, fragment_rows, media_time};
 pub use samples::{SampleRef, fragment_samples};

@@ -6,6 +6,7 @@
 pub mod chain;
 pub mod day;
 pub mod export;
+pub mod history;
 pub mod leaf;
 pub mod merkle;
 pub mod pictures;
@@ -15,6 +16,7 @@ pub mod signed;
 
 pub use chain::{ChainBody, ChainEntry, ChainFault, ChainHead, ChainReader};
 pub use day::DayRoot;
+pub use history::{History, HistoryFault, ToldRun, ToldSegment};
 pub use receipt::Receipt;
 pub use segment::SealedSegment;
 pub use signed::{PublicKey, SealError, Signed};

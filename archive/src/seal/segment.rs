@@ -22,6 +22,8 @@ pub struct SealedSegment {
     pub size_bytes: u64,
     /// Length of the init segment at its start.
     pub init_size_bytes: u64,
+    /// Digest of the init segment.
+    pub init_sha256: Digest,
     /// Digest of the file.
     pub sha256: Digest,
     /// Merkle root over [`leaf::leaves`].
@@ -54,6 +56,7 @@ impl SealedSegment {
             run: manifest.run.clone(),
             size_bytes: manifest.size_bytes,
             init_size_bytes: manifest.init_size_bytes,
+            init_sha256,
             sha256: manifest.sha256,
             root: merkle::root(&leaves),
             leaf_prefixes: prefixes(&leaves),
