@@ -4,5 +4,6 @@
 mod load;
 pub mod recorder;
 pub mod server;
+pub mod upload;
 
 pub use load::{ConfigError, Problem, Settings, load, parse};

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use archive::ids::{CounterId, Quality, SiteId, StreamId};
 use serde::Deserialize;
 
+use crate::upload::{UploadPolicy, UploadSettings, ViewpointUpload};
 use crate::{Problem, Settings};
 
 /// Everything that a recorder is told.
@@ -29,6 +30,9 @@ pub struct RecorderSettings {
     /// How segments are cut.
     #[serde(default)]
     pub segment: SegmentSettings,
+    /// How footage goes up.
+    #[serde(default)]
+    pub upload: UploadSettings,
     /// The counters and their streams.
     #[serde(default, rename = "counter")]
     pub counters: Vec<CounterSettings>,
@@ -93,6 +97,9 @@ pub struct ViewpointSettings {
     pub main: Source,
     /// The small picture, if the camera has one.
     pub sub: Option<Source>,
+    /// What of both goes up.
+    #[serde(default)]
+    pub upload: ViewpointUpload,
 }
 
 /// Where picture and sound come from.
@@ -236,6 +243,8 @@ pub struct StreamSettings {
     pub counter_name: String,
     /// Where it comes from.
     pub source: Source,
+    /// What of it goes up.
+    pub upload: UploadPolicy,
 }
 
 impl RecorderSettings {
@@ -252,16 +261,17 @@ impl RecorderSettings {
         for counter in &self.counters {
             for viewpoint in &counter.streams {
                 let sources = [
-                    (Quality::Main, Some(&viewpoint.main)),
-                    (Quality::Sub, viewpoint.sub.as_ref()),
+                    (Quality::Main, Some(&viewpoint.main), viewpoint.upload.main),
+                    (Quality::Sub, viewpoint.sub.as_ref(), viewpoint.upload.sub),
                 ];
-                for (quality, source) in sources {
+                for (quality, source, upload) in sources {
                     let stream = StreamId::new(&counter.id, &viewpoint.viewpoint, quality);
                     if let (Ok(stream), Some(source)) = (stream, source) {
                         streams.push(StreamSettings {
                             stream,
                             counter_name: counter.name.clone(),
                             source: source.clone(),
+                            upload,
                         });
                     }
                 }
@@ -288,6 +298,7 @@ impl Settings for RecorderSettings {
         {
             problems.push(Problem::new("server.url", "must start with https:// or http://"));
         }
+        self.upload.check(&mut problems);
         let mut counters = BTreeSet::new();
         for (c, counter) in self.counters.iter().enumerate() {
             if !counters.insert(&counter.id) {

@@ -56,10 +56,14 @@ fn examples_state_the_true_defaults() {
         shown.interaction.low_rating_percent
     );
     let bare: RecorderSettings = parse(Path::new("r"), "site = \"a\"\ndata_dir = \"/d\"").unwrap();
-    let shown: RecorderSettings = parse(Path::new("r"), &uncommented(RECORDER)).unwrap();
+    let mut shown: RecorderSettings = parse(Path::new("r"), &uncommented(RECORDER)).unwrap();
     assert_eq!(bare.listen, shown.listen);
     assert_eq!(bare.segment.duration_s, shown.segment.duration_s);
     assert_eq!(bare.segment.sync_ms, shown.segment.sync_ms);
+    let hours = std::mem::take(&mut shown.upload.office_hours);
+    assert_eq!(hours.len(), 1);
+    assert_eq!(bare.upload, shown.upload);
+    assert_eq!(shown.counters[0].streams[0].upload, Default::default());
 }
 
 #[test]
@@ -107,6 +111,42 @@ fn recorder_complaints_name_file_key_and_what_is_allowed() {
         (
             ("[segment]", "[segments]"),
             ["segments", "unknown field `segments`"],
+        ),
+        (
+            ("#budget_kbit = 0", "budget_kbit = 7"),
+            ["upload.budget_kbit", "at least 16"],
+        ),
+        (
+            ("#pre_roll_s = 30", "pre_roll_s = 4000"),
+            ["upload.pre_roll_s", "0 to 3600"],
+        ),
+        (
+            ("#zone = \"Asia/Ho_Chi_Minh\"", "zone = \"Hanoi\""),
+            ["upload.zone", "Asia/Ho_Chi_Minh"],
+        ),
+        (
+            (
+                "#[[upload.office_hours]]",
+                "office_hours = [{ days = [\"mon\"], from = \"17:00\", to = \"08:00\", budget_kbit = 0 }]",
+            ),
+            ["upload.office_hours[0].to", "later than from"],
+        ),
+        (
+            (
+                "#[[upload.office_hours]]",
+                "office_hours = [{ days = [], from = \"8:00\", to = \"24:01\", budget_kbit = 0 }]",
+            ),
+            ["upload.office_hours[0].from", "00:00"],
+        ),
+        (
+            (
+                "#upload = { main = \"everything\"",
+                "upload = { main = \"nothing\"",
+            ),
+            [
+                "counter[0].stream[0].upload.main",
+                "`everything`, `interactions`, `on_demand`",
+            ],
         ),
         (("[segment]", "[segment"), ["line ", "]"]),
     ];

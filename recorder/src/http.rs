@@ -94,11 +94,18 @@ async fn render_metrics(Shared(state): Shared<Arc<State>>) -> String {
     if let Ok(pending) = state.index.pending_facts().await {
         metrics::gauge!("recorder_pending_facts").set(pending as f64);
     }
-    if let Ok(progress) = state.index.progress().await {
-        for (stream, newest, pending) in progress {
-            metrics::gauge!("recorder_newest_sequence", "stream" => stream.clone()).set(newest as f64);
-            metrics::gauge!("recorder_pending_segments", "stream" => stream).set(pending as f64);
+    let waiting = state.index.waiting_segments().await.unwrap_or_default();
+    for stream in state.health.keys() {
+        let label = stream.to_string();
+        if let Ok(newest) = state.index.newest_sealed(stream).await {
+            metrics::gauge!("recorder_newest_sequence", "stream" => label.clone()).set(newest as f64);
         }
+        let (pending, kept) = waiting
+            .iter()
+            .find(|(name, ..)| *name == label)
+            .map_or((0, 0), |(_, pending, kept)| (*pending, *kept));
+        metrics::gauge!("recorder_pending_segments", "stream" => label.clone()).set(pending as f64);
+        metrics::gauge!("recorder_unasked_segments", "stream" => label).set(kept as f64);
     }
     if let Ok(space) = crate::disk::space(&state.recordings) {
         metrics::gauge!("recorder_disk_free_bytes").set(space.free_bytes as f64);

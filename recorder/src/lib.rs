@@ -23,13 +23,14 @@ use std::time::Duration;
 use archive::ids::StreamId;
 use archive::time::Clock;
 use archive::uplink::StreamDescription;
-use site_config::recorder::{RecorderSettings, Source};
+use site_config::recorder::{RecorderSettings, Source, StreamSettings};
+use site_config::upload::UploadSettings;
 use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use capture::{CaptureContext, Health, LiveTap};
-use index::{Index, IndexError};
+use index::{Index, IndexError, UploadRule};
 use record::{Recorded, Writer, WriterSettings};
 
 /// Fragments that wait for the disk, for each stream: half a minute.
@@ -109,6 +110,9 @@ pub async fn run(
     let index = Index::open(&settings.data_dir.join("recorder.db")).await?;
     index.bind_volume(&recordings).await?;
     let streams = settings.streams();
+    index
+        .set_upload_rules(&upload_rules(&settings.upload, &streams))
+        .await?;
     let ids: Vec<StreamId> = streams.iter().map(|s| s.stream.clone()).collect();
     record::salvage(&index, &recordings, &ids, clock.wall()).await?;
 
@@ -180,6 +184,7 @@ pub async fn run(
                     streams: descriptions,
                     recordings: recordings.clone(),
                     index: index.clone(),
+                    hours: uplink::Hours::new(&settings.upload),
                     health: health.clone(),
                     clock: clock.clone(),
                     live: live_commands,
@@ -238,6 +243,16 @@ pub async fn run(
     }
     index.close().await;
     Ok(())
+}
+
+fn upload_rules(upload: &UploadSettings, streams: &[StreamSettings]) -> Vec<UploadRule> {
+    let rule = |stream: &StreamSettings| UploadRule {
+        stream: stream.stream.clone(),
+        policy: stream.upload,
+        pre_us: i64::from(upload.pre_roll_s) * 1_000_000,
+        post_us: i64::from(upload.post_roll_s) * 1_000_000,
+    };
+    streams.iter().map(rule).collect()
 }
 
 fn has_audio(source: &Source) -> bool {

@@ -5,7 +5,7 @@ use archive::time::{DurationUs, WallTime};
 use archive::uplink::{Mark, MarkKind};
 use sqlx::{Row, SqliteConnection};
 
-use super::{Index, IndexError, damaged, from_json, name_of};
+use super::{Index, IndexError, damaged, from_json, name_of, uploads};
 
 /// A segment is at most so long, unless its camera sends no keyframe.
 const LONGEST_SEGMENT_US: DurationUs = 3600 * 1_000_000;
@@ -163,9 +163,9 @@ async fn class_anew(
     .bind((from - LONGEST_SEGMENT_US).0)
     .bind(to.0)
     .bind(from.0)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    uploads::weigh_around(tx, counter, from, to).await
 }
 
 #[cfg(test)]

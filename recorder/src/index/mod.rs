@@ -5,11 +5,14 @@
 mod alerts;
 mod events;
 mod facts;
+mod fetches;
 mod gaps;
 mod marks;
+mod orders;
 mod place;
 mod runs;
 mod segments;
+mod uploads;
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -24,7 +27,8 @@ pub use events::Stored;
 pub use gaps::RecordingEnd;
 pub use marks::Rolls;
 pub use runs::RunOpening;
-pub use segments::{Change, OpenSegment, PendingSegment, SegmentRow};
+pub use segments::{Change, OpenSegment, SegmentRow};
+pub use uploads::{PendingSegment, UploadRule, Urgency};
 
 /// What went wrong with the index.
 #[derive(Debug, thiserror::Error)]

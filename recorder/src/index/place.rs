@@ -4,7 +4,7 @@ use archive::time::{Anchor, DurationUs, MediaTime, RunClock};
 use sqlx::SqliteConnection;
 
 use super::marks::class_by_marks;
-use super::{Index, IndexError, runs};
+use super::{Index, IndexError, runs, uploads};
 
 /// Anchors so long behind a segment's end still bear on it.
 const ANCHORS_BEHIND_US: DurationUs = 60_000_000;
@@ -72,9 +72,9 @@ pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<()
         " where segment_id = $1"
     ))
     .bind(segment_id)
-    .execute(tx)
+    .execute(&mut *tx)
     .await?;
-    Ok(())
+    uploads::weigh(tx, segment_id).await
 }
 
 #[cfg(test)]

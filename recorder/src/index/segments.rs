@@ -77,15 +77,6 @@ pub struct OpenSegment {
     pub size_bytes: u64,
 }
 
-/// A sealed segment that the server does not have.
-#[derive(Debug, Clone)]
-pub struct PendingSegment {
-    /// Its row.
-    pub segment_id: i64,
-    /// Its name.
-    pub key: SegmentKey,
-}
-
 /// A segment's row, for `check` and retention.
 #[derive(Debug, Clone)]
 pub struct SegmentRow {
@@ -169,43 +160,16 @@ impl Index {
         .collect()
     }
 
-    /// The oldest sealed segments that the server does not have.
-    pub async fn pending_segments(&self, most: u32) -> Result<Vec<PendingSegment>, IndexError> {
-        sqlx::query(
-            "select segment_id, stream, sequence from segment
-             where state in ('sealed', 'uploading') order by segment_id limit $1",
+    /// The newest sealed number of a stream, 0 if none.
+    pub async fn newest_sealed(&self, stream: &StreamId) -> Result<u64, IndexError> {
+        let newest: Option<i64> = sqlx::query_scalar(
+            "select sequence from segment where stream = $1 and state <> 'recording'
+             order by sequence desc limit 1",
         )
-        .bind(most)
-        .fetch_all(&self.reader)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(PendingSegment {
-                segment_id: row.try_get("segment_id")?,
-                key: read_key(row)?,
-            })
-        })
-        .collect()
-    }
-
-    /// For each stream the newest sealed number and the count that the server does not have.
-    pub async fn progress(&self) -> Result<Vec<(String, u64, u64)>, IndexError> {
-        sqlx::query(
-            "select stream, max(sequence) filter (where state <> 'recording'),
-                    count(*) filter (where state in ('sealed', 'uploading'))
-             from segment group by stream",
-        )
-        .fetch_all(&self.reader)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok((
-                row.try_get(0)?,
-                row.try_get::<Option<i64>, _>(1)?.unwrap_or(0) as u64,
-                row.try_get::<i64, _>(2)? as u64,
-            ))
-        })
-        .collect()
+        .bind(stream.as_str())
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(newest.unwrap_or(0) as u64)
     }
 
     /// Moves a segment on; only along its states, so a late answer can't revive a tombstone.
@@ -308,7 +272,7 @@ fn read_segment(row: &SqliteRow) -> Result<SegmentRow, IndexError> {
     })
 }
 
-fn read_key(row: &SqliteRow) -> Result<SegmentKey, IndexError> {
+pub(super) fn read_key(row: &SqliteRow) -> Result<SegmentKey, IndexError> {
     let stream: String = row.try_get("stream")?;
     Ok(SegmentKey {
         stream: stream

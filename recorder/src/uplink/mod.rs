@@ -1,7 +1,10 @@
 //! The line to the centre: enrolment, session, facts, uploads. The recording never waits for any of it.
 
+mod budget;
 mod enrol;
+mod plan;
 mod session;
+mod transfer;
 mod upload;
 
 use std::collections::BTreeMap;
@@ -19,7 +22,10 @@ use tokio_util::sync::CancellationToken;
 use crate::capture::Health;
 use crate::index::{Index, IndexError};
 
+pub use budget::Hours;
 pub use enrol::{EnrolError, Identity, enrol};
+#[cfg(test)]
+pub(crate) use plan::{SetAside, choose};
 
 /// An open session: what HTTP calls to the centre need.
 #[derive(Debug, Clone)]
@@ -145,6 +151,8 @@ pub struct Uplink {
     pub recordings: PathBuf,
     /// The index.
     pub index: Index,
+    /// What footage may take of the line.
+    pub hours: Hours,
     /// How the streams do.
     pub health: BTreeMap<StreamId, Arc<Health>>,
     /// Time.

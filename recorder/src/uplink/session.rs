@@ -1,5 +1,6 @@
 //! The WebSocket to the centre: hello, heartbeats, facts, live commands.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -105,6 +106,10 @@ async fn session(
                             changes.mark_changed();
                         }
                     }
+                    ToRecorder::Orders { first, orders } => {
+                        let through = uplink.index.store_orders(first, &orders).await?;
+                        send(&mut socket, &ToServer::OrdersStored { through }).await?;
+                    }
                     other => take_command(uplink, &link_now, other).await?,
                 }
             }
@@ -154,7 +159,7 @@ async fn greet(uplink: &Uplink, socket: &mut Socket) -> Result<(String, u64), Up
         software: env!("CARGO_PKG_VERSION").to_owned(),
         site: uplink.site.clone(),
         streams: uplink.streams.clone(),
-        orders_through: 0,
+        orders_through: uplink.index.orders_through().await?,
     };
     send(socket, &hello).await?;
     match next(socket).await? {
@@ -232,26 +237,24 @@ async fn take_command(uplink: &Uplink, link: &Link, message: ToRecorder) -> Resu
 async fn beat(uplink: &Uplink) -> Result<ToServer, UplinkError> {
     let now_us = uplink.clock.monotonic_us();
     let space = crate::disk::space(&uplink.recordings).unwrap_or_default();
-    let progress = uplink.index.progress().await?;
-    let streams = uplink.health.iter().map(|(stream, health)| {
-        let (newest_sequence, pending_segments) = progress
-            .iter()
-            .find(|(name, ..)| name == stream.as_str())
-            .map_or((0, 0), |(_, newest, pending)| (*newest, *pending));
+    let waiting = uplink.index.waiting_segments().await?;
+    let mut streams = BTreeMap::new();
+    for (stream, health) in &uplink.health {
+        let pending = waiting.iter().find(|(name, ..)| name == stream.as_str());
         let health = StreamHealth {
             last_sample_age_ms: health.last_sample_age_ms(now_us),
-            newest_sequence,
-            pending_segments,
+            newest_sequence: uplink.index.newest_sealed(stream).await?,
+            pending_segments: pending.map_or(0, |(_, pending, _)| *pending),
             fault: health.fault(),
         };
-        (stream.clone(), health)
-    });
+        streams.insert(stream.clone(), health);
+    }
     Ok(ToServer::Heartbeat {
         wall: uplink.clock.wall(),
         disk_free_bytes: space.free_bytes,
         disk_total_bytes: space.total_bytes,
         pending_facts: uplink.index.pending_facts().await?,
-        streams: streams.collect(),
+        streams,
         chain_heads: Default::default(),
         disk_left_s: None,
     })

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use archive::ids::{CounterId, InteractionId, SiteId};
+use archive::ids::{CounterId, InteractionId, RecorderId, SiteId};
 use archive::interaction::{FieldChange, Interaction, Revision, RevisionKind, SiteEvent};
 use archive::time::WallTime;
 use archive::timeline::Window;
@@ -11,6 +11,7 @@ use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction};
 
 use super::event::site_event;
+use super::order::{mark_of, order_mark};
 use super::vocabulary::put_term;
 use super::{Db, DbError, DbResult, Term, TermKind, get, get_id, term_id, unsigned};
 
@@ -43,6 +44,15 @@ pub struct Derived {
     pub changed: Vec<Interaction>,
     /// What differs; vanished ones are removed.
     pub revisions: Vec<Revision>,
+}
+
+/// What a derivation led to.
+#[derive(Debug, Default)]
+pub struct Rederived {
+    /// What changed.
+    pub revisions: Vec<Revision>,
+    /// Recorders that were given orders.
+    pub told: BTreeSet<RecorderId>,
 }
 
 /// What asks for a derivation.
@@ -98,7 +108,7 @@ impl Db {
         why: Why,
         now: WallTime,
         derive: F,
-    ) -> DbResult<Vec<Revision>>
+    ) -> DbResult<Rederived>
     where
         F: FnOnce(&[SiteEvent], &[Interaction]) -> Derived,
     {
@@ -114,7 +124,7 @@ impl Db {
             .await?;
         if due.rows_affected() == 0 && why == Why::EventsCame {
             tx.rollback().await?;
-            return Ok(Vec::new());
+            return Ok(Rederived::default());
         }
         let events = sqlx::query(
             "SELECT received_us, body FROM event WHERE site_id = $1 AND at_us >= $2 AND at_us < $3 ORDER BY at_us",
@@ -159,8 +169,12 @@ impl Db {
                 }
             }
         }
+        let told = order_marks(&mut tx, &known, &derived, now).await?;
         tx.commit().await?;
-        Ok(derived.revisions)
+        Ok(Rederived {
+            revisions: derived.revisions,
+            told,
+        })
     }
 
     /// One interaction.
@@ -278,6 +292,31 @@ impl Db {
         .map(interaction_row)
         .collect()
     }
+}
+
+/// Tells the recorders whose footage is of worth now, or is no more.
+async fn order_marks(
+    tx: &mut Transaction<'static, Any>,
+    known: &[Interaction],
+    derived: &Derived,
+    now: WallTime,
+) -> DbResult<BTreeSet<RecorderId>> {
+    let before: BTreeMap<_, _> = known.iter().map(|i| (&i.interaction_id, mark_of(i))).collect();
+    let mut told = BTreeSet::new();
+    for interaction in &derived.changed {
+        let mark = mark_of(interaction);
+        let earlier = before.get(&interaction.interaction_id);
+        told.extend(order_mark(tx, earlier, Some(&mark), now).await?);
+    }
+    let vanished = derived
+        .revisions
+        .iter()
+        .filter(|revision| revision.kind == RevisionKind::Vanished);
+    for revision in vanished {
+        let earlier = before.get(&revision.interaction_id);
+        told.extend(order_mark(tx, earlier, None, now).await?);
+    }
+    Ok(told)
 }
 
 pub(super) fn interaction_row(row: &AnyRow) -> DbResult<InteractionRow> {

@@ -13,6 +13,7 @@ mod event;
 mod fact;
 mod footage;
 mod interaction;
+mod order;
 mod place;
 #[cfg(test)]
 mod plans;
@@ -37,7 +38,8 @@ pub use edge::{EnrolmentRefused, RecorderRow, RecorderSeen, Upload};
 pub use event::{EventRow, NewEvent};
 pub use fact::{FactsRefused, FactsStored, Teller};
 pub use footage::{SegmentRow, StoredSegment};
-pub use interaction::{Derived, InteractionRow, RevisionRow, Why};
+pub use interaction::{Derived, InteractionRow, Rederived, RevisionRow, Why};
+pub use order::OrdersResumed;
 pub use queue::{Answered, Taken};
 pub use receipt::ReceiptRow;
 pub use search::{Cursor, SearchFilter};

@@ -6,6 +6,7 @@
 mod abandoned;
 mod enrol;
 mod manifest;
+mod orders;
 mod pieces;
 mod session;
 mod sessions;

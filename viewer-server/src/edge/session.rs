@@ -14,9 +14,10 @@ use ed25519_dalek::{Signature, VerifyingKey};
 use rand::RngCore as _;
 use tokio::time::timeout;
 
+use super::orders::Orders;
 use super::sessions::Opened;
 use crate::centre::Centre;
-use crate::db::{DbError, FactsRefused, FactsStored, RecorderRow, RecorderSeen, Teller};
+use crate::db::{DbError, FactsRefused, FactsStored, OrdersResumed, RecorderRow, RecorderSeen, Teller};
 use crate::proof;
 
 /// A recorder has so long to say hello.
@@ -53,7 +54,7 @@ enum Ended {
 /// Serves one recorder until either side ends.
 pub async fn serve(centre: Arc<Centre>, mut socket: WebSocket) {
     let ended = match greet(&centre, &mut socket).await {
-        Ok((recorder, opened)) => {
+        Ok((recorder, opened, orders)) => {
             metrics::counter!("minhquay_recorder_sessions_total").increment(1);
             tracing::info!(recorder = %recorder.recorder_id, "recorder connected");
             let number = opened.number;
@@ -62,7 +63,7 @@ pub async fn serve(centre: Arc<Centre>, mut socket: WebSocket) {
                 let streams: Vec<_> = streams.iter().map(|s| s.stream_id.clone()).collect();
                 centre.live.recorder_connected(&streams).await;
             }
-            let ended = converse(&centre, &mut socket, &recorder, opened).await;
+            let ended = converse(&centre, &mut socket, &recorder, opened, orders).await;
             centre.recorders.close(&recorder.recorder_id, number);
             centre.supervision.poke();
             tracing::info!(recorder = %recorder.recorder_id, reason = %ended, "recorder disconnected");
@@ -87,7 +88,7 @@ pub async fn serve(centre: Arc<Centre>, mut socket: WebSocket) {
     drop(timeout(SEND_WAIT, socket.send(Message::Close(Some(frame)))).await);
 }
 
-async fn greet(centre: &Centre, socket: &mut WebSocket) -> Result<(RecorderRow, Opened), Ended> {
+async fn greet(centre: &Centre, socket: &mut WebSocket) -> Result<(RecorderRow, Opened, Orders), Ended> {
     let mut nonce = [0; 32];
     rand::rng().fill_bytes(&mut nonce);
     let nonce = hex::encode(nonce);
@@ -106,7 +107,7 @@ async fn greet(centre: &Centre, socket: &mut WebSocket) -> Result<(RecorderRow, 
         software,
         site,
         streams,
-        ..
+        orders_through,
     } = hello
     else {
         return Err(Ended::NotUnderstood("hello must come first".into()));
@@ -138,6 +139,10 @@ async fn greet(centre: &Centre, socket: &mut WebSocket) -> Result<(RecorderRow, 
     let now = centre.now();
     centre.db.recorder_connected(&recorder, &software, now).await?;
     centre.forget_places().await;
+    match centre.db.resume_orders(&recorder, orders_through, now).await? {
+        OrdersResumed::Behind => {}
+        resumed => tracing::warn!(%recorder, orders_through, ?resumed, "orders do not simply go on"),
+    }
     let opened = centre.recorders.open(&recorder, &site, now);
     centre.supervision.poke();
     let welcome = ToRecorder::Welcome {
@@ -148,7 +153,7 @@ async fn greet(centre: &Centre, socket: &mut WebSocket) -> Result<(RecorderRow, 
         centre.recorders.close(&recorder, opened.number);
         return Err(e);
     }
-    Ok((row, opened))
+    Ok((row, opened, Orders::new(recorder, orders_through)))
 }
 
 fn proves(public_key: &str, recorder: &RecorderId, nonce: &str, signature: &str) -> bool {
@@ -187,11 +192,13 @@ async fn converse(
     socket: &mut WebSocket,
     recorder: &RecorderRow,
     opened: Opened,
+    mut orders: Orders,
 ) -> Ended {
     let Opened {
         number,
         mut inbox,
         ended,
+        orders: ordered,
         ..
     } = opened;
     // What it was given before may not have reached it.
@@ -207,16 +214,44 @@ async fn converse(
             () = ended.cancelled() => Err(Ended::Replaced),
             () = centre.shutdown.cancelled() => Err(Ended::Shutdown),
             Some(message) = inbox.recv() => send(socket, &message).await,
+            () = ordered.notified() => give_orders(centre, socket, &mut orders).await,
             heard = timeout(SILENCE, receive(socket)) => match heard {
                 Err(_) => Err(Ended::Silent),
                 Ok(Err(e)) => Err(e),
-                Ok(Ok(message)) => take(centre, socket, recorder, number, message).await,
+                Ok(Ok(ToServer::OrdersStored { through })) => {
+                    orders_stored(centre, socket, &mut orders, through).await
+                }
+                Ok(Ok(message)) => {
+                    // Whoever shares the database may have given orders.
+                    if matches!(message, ToServer::Heartbeat { .. }) {
+                        ordered.notify_one();
+                    }
+                    take(centre, socket, recorder, number, message).await
+                }
             },
         };
         if let Err(ended) = step {
             return ended;
         }
     }
+}
+
+async fn give_orders(centre: &Centre, socket: &mut WebSocket, orders: &mut Orders) -> Result<(), Ended> {
+    match orders.next(&centre.db).await? {
+        Some(batch) => send(socket, &batch).await,
+        None => Ok(()),
+    }
+}
+
+async fn orders_stored(
+    centre: &Centre,
+    socket: &mut WebSocket,
+    orders: &mut Orders,
+    through: u64,
+) -> Result<(), Ended> {
+    let stored = orders.stored(&centre.db, through).await?;
+    stored.map_err(|never_sent| Ended::NotUnderstood(never_sent.to_string()))?;
+    give_orders(centre, socket, orders).await
 }
 
 async fn take(
@@ -261,7 +296,8 @@ async fn take(
             }
             Ok(())
         }
-        ToServer::OrdersStored { .. } => Err(Ended::NotUnderstood("no orders were given".into())),
+        // Taken where the orders are known.
+        ToServer::OrdersStored { .. } => Ok(()),
         ToServer::LiveEnded { stream, reason } => {
             let reason: String = reason.chars().take(200).collect();
             tracing::info!(recorder = %recorder.recorder_id, %stream, reason, "live ended at the recorder");

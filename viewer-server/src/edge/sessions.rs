@@ -1,13 +1,13 @@
 //! Which recorders are connected, and how their streams do.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use archive::gap::GapCause;
 use archive::ids::{RecorderId, SiteId, StreamId};
 use archive::time::WallTime;
 use archive::uplink::{StreamHealth, ToRecorder};
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 
 use crate::access;
@@ -36,6 +36,7 @@ struct Session {
     site: SiteId,
     outbox: mpsc::Sender<ToRecorder>,
     ended: CancellationToken,
+    orders: Arc<Notify>,
     since: WallTime,
     heard: WallTime,
     streams: BTreeMap<StreamId, (StreamHealth, WallTime)>,
@@ -48,6 +49,8 @@ pub(super) struct Opened {
     pub inbox: mpsc::Receiver<ToRecorder>,
     /// Cancelled when a newer session replaces this one.
     pub ended: CancellationToken,
+    /// Notified when there may be orders for the recorder.
+    pub orders: Arc<Notify>,
 }
 
 /// How a connected recorder does.
@@ -76,6 +79,8 @@ impl RecorderSessions {
         let token = access::new_secret();
         let token_hash = access::secret_hash(&token);
         let ended = CancellationToken::new();
+        let orders = Arc::new(Notify::new());
+        orders.notify_one();
         let mut inner = self.lock();
         inner.next_number += 1;
         let number = inner.next_number;
@@ -85,6 +90,7 @@ impl RecorderSessions {
             site: site.clone(),
             outbox,
             ended: ended.clone(),
+            orders: Arc::clone(&orders),
             since: now,
             heard: now,
             streams: BTreeMap::new(),
@@ -99,6 +105,7 @@ impl RecorderSessions {
             token,
             inbox,
             ended,
+            orders,
         }
     }
 
@@ -156,6 +163,14 @@ impl RecorderSessions {
             session.ended.cancel();
         }
         is_taken
+    }
+
+    /// Has a recorder's session look for orders, after the transaction that gave them is committed. Without a
+    /// session nothing is lost: the next one looks as it opens.
+    pub fn poke_orders(&self, recorder: &RecorderId) {
+        if let Some(session) = self.lock().sessions.get(recorder) {
+            session.orders.notify_one();
+        }
     }
 
     /// How a recorder does; `None` if it is not connected.

@@ -139,7 +139,7 @@ impl Centre {
             end: day.end + MARGIN_US,
         };
         let now = self.now();
-        let revisions = self
+        let rederived = self
             .db
             .rederive(site, date, window, why, now, |events, known| {
                 let mut all = derive(site, &self.zone, &self.interaction, events);
@@ -148,7 +148,10 @@ impl Centre {
                 compare(known, all)
             })
             .await?;
-        Ok(!revisions.is_empty())
+        for recorder in &rederived.told {
+            self.recorders.poke_orders(recorder);
+        }
+        Ok(!rederived.revisions.is_empty())
     }
 }
 

@@ -4,6 +4,7 @@
 mod chain;
 mod edge;
 mod events;
+mod orders;
 mod people;
 mod playback;
 mod problems;

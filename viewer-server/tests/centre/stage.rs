@@ -8,7 +8,7 @@ use std::time::Duration;
 use archive::ids::RecorderId;
 use archive::seal::Signed;
 use archive::time::{Clock, WallTime};
-use archive::uplink::{Fact, PROTOCOL, StreamDescription, ToRecorder, ToServer, challenge_bytes};
+use archive::uplink::{Fact, Order, PROTOCOL, StreamDescription, ToRecorder, ToServer, challenge_bytes};
 use axum::Router;
 use axum::body::Body;
 use axum::http::{Method, Request, StatusCode, header};
@@ -236,6 +236,18 @@ impl Stage {
     }
 
     pub async fn connect(&self, id: &RecorderId, key: &SigningKey, site: &str, streams: &[&str]) -> Recorder {
+        self.connect_with_orders(id, key, site, streams, 0).await
+    }
+
+    /// Opens the session of a recorder that has the orders through a number.
+    pub async fn connect_with_orders(
+        &self,
+        id: &RecorderId,
+        key: &SigningKey,
+        site: &str,
+        streams: &[&str],
+        orders_through: u64,
+    ) -> Recorder {
         let url = format!("ws://{}/api/v1/edge/session", self.address);
         let (socket, _) = tokio_tungstenite::connect_async(url).await.unwrap();
         let mut recorder = Recorder {
@@ -245,6 +257,7 @@ impl Stage {
             session_token: String::new(),
             next_fact: 1,
             receipts: Vec::new(),
+            orders: Vec::new(),
         };
         let ToRecorder::Challenge { nonce, .. } = recorder.receive().await else {
             panic!("the challenge comes first");
@@ -263,7 +276,7 @@ impl Stage {
                     has_audio: true,
                 })
                 .collect(),
-            orders_through: 0,
+            orders_through,
         };
         recorder.tell(&hello).await;
         match recorder.receive().await {
@@ -298,6 +311,8 @@ pub struct Recorder {
     pub receipts: Vec<Signed>,
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
     next_fact: u64,
+    /// Orders that came, with the number of the first of each batch.
+    orders: Vec<(u64, Vec<Order>)>,
 }
 
 impl Recorder {
@@ -310,11 +325,24 @@ impl Recorder {
         self.try_receive().await.expect("the server closed the session")
     }
 
-    /// The next message but receipts, which are kept; `None` if the server closed the session.
+    /// The next batch of orders, which is not acknowledged by that; receipts are kept.
+    pub async fn next_orders(&mut self) -> (u64, Vec<Order>) {
+        while self.orders.is_empty() {
+            match self.next_message().await.expect("the server closed the session") {
+                ToRecorder::Orders { first, orders } => return (first, orders),
+                ToRecorder::Receipts { receipts } => self.receipts.extend(receipts),
+                other => panic!("orders were expected: {other:?}"),
+            }
+        }
+        self.orders.remove(0)
+    }
+
+    /// The next message but receipts and orders, which are kept; `None` if the server closed the session.
     pub async fn try_receive(&mut self) -> Option<ToRecorder> {
         loop {
             match self.next_message().await? {
                 ToRecorder::Receipts { receipts } => self.receipts.extend(receipts),
+                ToRecorder::Orders { first, orders } => self.orders.push((first, orders)),
                 other => return Some(other),
             }
         }
