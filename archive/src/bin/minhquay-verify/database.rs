@@ -10,6 +10,9 @@ use crate::keys::Keys;
 use crate::report::Report;
 use crate::{Unreadable, disk, index};
 
+/// Why a row can't be read.
+pub type Failure = Box<dyn std::error::Error + Send + Sync>;
+
 /// A database opened to read only.
 pub struct Database {
     runtime: Runtime,
@@ -43,7 +46,7 @@ impl Database {
         place: &str,
         sql: &'static str,
         report: &mut Report,
-        read: impl Fn(&SqliteRow) -> Result<T, Box<dyn std::error::Error + Send + Sync>>,
+        read: impl Fn(&SqliteRow) -> Result<T, Failure>,
     ) -> Vec<T> {
         let fetched = self
             .runtime
@@ -91,6 +94,9 @@ impl Database {
 pub fn verify(path: &Path, recordings: Option<&Path>, keys: &Keys) -> Result<Report, Unreadable> {
     let mut report = Report::default();
     let mut database = Database::open(path)?;
+    if database.has_table("chain_entry", &mut report) {
+        return Ok(crate::centre::verify(database, path, keys));
+    }
     if !database.has_table("fragment", &mut report) {
         return Err(Unreadable::new(
             path,

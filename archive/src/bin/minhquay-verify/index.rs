@@ -14,10 +14,8 @@ use sqlx::sqlite::SqliteRow;
 
 use crate::Unreadable;
 use crate::chain_log::ReadChain;
-use crate::database::Database;
+use crate::database::{Database, Failure};
 use crate::report::Report;
-
-type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Compares an index with the chains of its disk.
 pub fn check(path: &Path, chains: &[ReadChain], report: &mut Report) -> Result<(), Unreadable> {
@@ -52,7 +50,8 @@ fn check_volume(database: &mut Database, chains: &[ReadChain], report: &mut Repo
     }
 }
 
-fn name<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Failure> {
+/// Reads a column that holds a word of our own types.
+pub fn word<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Failure> {
     let text: String = row.try_get(column)?;
     Ok(serde_json::from_value(serde_json::Value::String(text))?)
 }
@@ -61,7 +60,7 @@ fn check_runs(database: &mut Database, chains: &Chains<'_>, report: &mut Report)
     let mut anchors: BTreeMap<RunId, BTreeSet<(i64, i64, &'static str)>> = BTreeMap::new();
     let rows = database.rows("anchor", "select * from anchor", report, |row| {
         let run: RunId = row.try_get::<String, _>("run_id")?.parse()?;
-        let state: ClockState = name(row, "clock_state")?;
+        let state: ClockState = word(row, "clock_state")?;
         Ok((
             run,
             row.try_get("media_us")?,
@@ -101,7 +100,8 @@ fn check_runs(database: &mut Database, chains: &Chains<'_>, report: &mut Report)
     }
 }
 
-fn state_name(state: ClockState) -> &'static str {
+/// A clock state as the databases write it.
+pub fn state_name(state: ClockState) -> &'static str {
     match state {
         ClockState::Synchronized => "synchronized",
         ClockState::Unsynchronized => "unsynchronized",
@@ -110,7 +110,7 @@ fn state_name(state: ClockState) -> &'static str {
 }
 
 /// All anchors that the chain tells must be there; others only behind the newest of them: not sealed yet.
-fn check_anchors(
+pub fn check_anchors(
     place: &str,
     kept: Option<&BTreeSet<(i64, i64, &'static str)>>,
     told: &[Anchor],
@@ -244,7 +244,7 @@ fn check_segment(row: &SegmentRow, told: &ToldSegment, fragments: &[Fragment]) -
 
 fn check_gaps(database: &mut Database, chains: &Chains<'_>, report: &mut Report) {
     let rows = database.rows("gap", "select * from gap", report, |row| {
-        let cause: GapCause = name(row, "cause")?;
+        let cause: GapCause = word(row, "cause")?;
         Ok(Gap {
             gap_id: row.try_get::<String, _>("gap_id")?.parse()?,
             stream: row.try_get::<String, _>("stream")?.parse()?,

@@ -2,6 +2,7 @@
 //!
 //! It needs what is checked and, to know whose word it is, the two public keys or their fingerprints.
 
+mod centre;
 mod chain_log;
 mod copy;
 mod database;
