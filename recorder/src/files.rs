@@ -35,3 +35,16 @@ pub(crate) fn write_synced_with_mode(file: &Path, content: &[u8], mode: u32) -> 
 pub(crate) fn sync_folder(folder: &Path) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
+
+/// Makes a folder and those above it up to `root`, which must be there; each is durable when it has a name.
+pub(crate) fn make_folders(root: &Path, folder: &Path) -> io::Result<()> {
+    if folder == root || folder.exists() {
+        return Ok(());
+    }
+    let parent = folder.parent().unwrap_or(root);
+    make_folders(root, parent)?;
+    match std::fs::create_dir(folder) {
+        Err(e) if e.kind() != io::ErrorKind::AlreadyExists => Err(e),
+        _ => sync_folder(parent),
+    }
+}

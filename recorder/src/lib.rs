@@ -31,7 +31,7 @@ use tokio_util::sync::CancellationToken;
 
 use capture::{CaptureContext, Health, LiveTap};
 use index::{Index, IndexError, UploadRule};
-use record::{Recorded, Writer, WriterSettings};
+use record::{Chains, Recorded, Writer, WriterSettings};
 
 /// Fragments that wait for the disk, for each stream: half a minute.
 const WAITING_FRAGMENTS: usize = 64;
@@ -93,7 +93,9 @@ pub async fn run(
         move |source| RunError::File { path, source }
     };
     std::fs::create_dir_all(&settings.data_dir).map_err(in_file(&settings.data_dir))?;
-    std::fs::create_dir_all(&recordings).map_err(in_file(&recordings))?;
+    std::fs::create_dir_all(&recordings)
+        .and_then(|()| files::sync_folder(recordings.parent().unwrap_or(&recordings)))
+        .map_err(in_file(&recordings))?;
     let _lock = lock(&settings)?;
     let metrics = http::metrics();
     capture::init()?;
@@ -108,13 +110,16 @@ pub async fn run(
         })?;
 
     let index = Index::open(&settings.data_dir.join("recorder.db")).await?;
-    index.bind_volume(&recordings).await?;
+    let volume = index.bind_volume(&recordings).await?;
     let streams = settings.streams();
     index
         .set_upload_rules(&upload_rules(&settings.upload, &streams))
         .await?;
     let ids: Vec<StreamId> = streams.iter().map(|s| s.stream.clone()).collect();
-    record::salvage(&index, &recordings, &ids, clock.wall()).await?;
+    let key = uplink::ensure_key(&settings.data_dir)?;
+    let mut chains = Chains::open(&index, volume.clone(), key, clock.clone(), &ids).await?;
+    record::sweep(&index, &chains).await?;
+    record::salvage(&index, &mut chains, &ids, clock.wall()).await?;
 
     let (captured, to_write) = mpsc::channel((WAITING_FRAGMENTS * streams.len()).max(WAITING_FRAGMENTS));
     let mut recorded = Vec::new();
@@ -139,6 +144,7 @@ pub async fn run(
             stream: stream.stream.clone(),
             requests,
             health: context.health.clone(),
+            settings: record::describe(&stream.source, &settings.segment),
         });
         health.insert(stream.stream.clone(), context.health.clone());
         taps.insert(stream.stream.clone(), context.tap.clone());
@@ -151,18 +157,18 @@ pub async fn run(
     }
     drop(captured);
     let writer_settings = WriterSettings {
-        root: recordings.clone(),
         segment_us: i64::from(settings.segment.duration_s) * 1_000_000,
         sync: Duration::from_millis(u64::from(settings.segment.sync_ms)),
     };
-    let writer = Writer::new(writer_settings, index.clone(), clock.clone(), recorded).await?;
+    let (ledger, requests) = record::ledger();
+    let writer = Writer::new(writer_settings, index.clone(), chains, clock.clone(), recorded).await?;
     // A thread of its own: it waits for the disk, which would hold up tasks.
     let runtime = tokio::runtime::Handle::current();
     let (written, mut is_written) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || {
-            runtime.block_on(writer.run(to_write));
+            runtime.block_on(writer.run(to_write, requests));
             // Nobody waits only if the program is being torn down. A panic drops the sender instead.
             let _ = written.send(());
         })
@@ -185,6 +191,8 @@ pub async fn run(
                     recordings: recordings.clone(),
                     index: index.clone(),
                     hours: uplink::Hours::new(&settings.upload),
+                    volume: volume.clone(),
+                    ledger: ledger.clone(),
                     health: health.clone(),
                     clock: clock.clone(),
                     live: live_commands,
@@ -212,11 +220,7 @@ pub async fn run(
         shutdown: shutdown.clone(),
     };
     sources.start(&settings, &mut tasks);
-    tasks.spawn(retention::keep(
-        index.clone(),
-        recordings.clone(),
-        shutdown.clone(),
-    ));
+    tasks.spawn(retention::keep(index.clone(), ledger, volume, shutdown.clone()));
     let state = http::State {
         metrics,
         health,

@@ -1,13 +1,12 @@
 //! Makes room: below the reserve the oldest segments that the centre has are deleted, leaving a tombstone.
 
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
 use crate::disk::Space;
-use crate::index::{Change, Index, IndexError};
-use crate::record::segment_path;
+use crate::index::{Change, Index};
+use crate::record::{Ledger, Volume, WriteError, segment_path};
 
 const EVERY: Duration = Duration::from_secs(30);
 /// Most deletions of one look, so that a wrong reading of the disk can't empty it at once.
@@ -20,14 +19,14 @@ pub fn reserve_bytes(space: Space) -> u64 {
 }
 
 /// Looks now and then until shutdown.
-pub async fn keep(index: Index, recordings: PathBuf, shutdown: CancellationToken) {
+pub async fn keep(index: Index, ledger: Ledger, volume: Volume, shutdown: CancellationToken) {
     loop {
         tokio::select! {
             () = tokio::time::sleep(EVERY) => {}
             () = shutdown.cancelled() => return,
         }
-        let space = || crate::disk::space(&recordings).unwrap_or_default();
-        if let Err(error) = make_room(&index, &recordings, space).await {
+        let space = || crate::disk::space(&volume.root).unwrap_or_default();
+        if let Err(error) = make_room(&index, &ledger, &volume, space).await {
             tracing::error!(%error, "no room could be made");
         }
     }
@@ -39,9 +38,10 @@ pub async fn keep(index: Index, recordings: PathBuf, shutdown: CancellationToken
 /// If the index can't be read or written.
 pub async fn make_room(
     index: &Index,
-    recordings: &Path,
+    ledger: &Ledger,
+    volume: &Volume,
     space: impl Fn() -> Space,
-) -> Result<usize, IndexError> {
+) -> Result<usize, WriteError> {
     let mut deleted = 0;
     while deleted < MOST_AT_ONCE {
         let now = space();
@@ -56,10 +56,18 @@ pub async fn make_room(
             break;
         };
         // The tombstone first: a row never points at bytes that are gone.
-        let segment_id = segment.segment_id;
-        let reason = "room was needed; the centre has it".to_owned();
-        index.commit(&[Change::Deleted { segment_id, reason }]).await?;
-        if let Err(error) = std::fs::remove_file(segment_path(recordings, &segment.key)) {
+        let deletion = Change::Deleted {
+            segment_id: segment.segment_id,
+            reason: "room was needed; the centre has it".to_owned(),
+        };
+        if !ledger.commit(vec![deletion]).await?.refused.is_empty() {
+            break;
+        }
+        // Never on a disk that took this one's place.
+        let removed = volume
+            .ensure()
+            .and_then(|()| std::fs::remove_file(segment_path(&volume.root, &segment.key)));
+        if let Err(error) = removed {
             tracing::warn!(segment = %segment.key, %error, "a deleted segment's file could not be removed");
         }
         metrics::counter!("recorder_segments_evicted_total").increment(1);

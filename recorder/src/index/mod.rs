@@ -3,6 +3,8 @@
 //! **Invariant**: a row never points at bytes that are not synced; the callers sync first.
 
 mod alerts;
+mod chain;
+mod change;
 mod events;
 mod facts;
 mod fetches;
@@ -23,11 +25,15 @@ use sqlx::sqlite::{
 };
 use tokio::sync::watch;
 
+use crate::record::Volume;
+
+pub use chain::{KnownChain, Remains};
+pub use change::{Applied, Batch, Change};
 pub use events::Stored;
 pub use gaps::RecordingEnd;
 pub use marks::Rolls;
 pub use runs::RunOpening;
-pub use segments::{Change, OpenSegment, SegmentRow};
+pub use segments::{OpenSegment, SegmentRow, Tombstone};
 pub use uploads::{PendingSegment, UploadRule, Urgency};
 
 /// What went wrong with the index.
@@ -211,46 +217,56 @@ impl Index {
     ///
     /// # Errors
     /// [`IndexError::ForeignVolume`] if disk and index don't belong together.
-    pub async fn bind_volume(&self, recordings: &Path) -> Result<(), IndexError> {
-        let file = recordings.join("volume.json");
-        let on_disk = match std::fs::read_to_string(&file) {
-            Ok(text) => Some(from_json::<Volume>("volume.json", &text)?.volume),
-            Err(e) if e.kind() == std::io::ErrorKind::NotFound => None,
-            Err(e) => return Err(damaged("volume.json")(e.to_string())),
-        };
+    pub async fn bind_volume(&self, recordings: &Path) -> Result<Volume, IndexError> {
+        let unreadable = |e: std::io::Error| damaged("volume.json")(e.to_string());
+        let on_disk = Volume::read(recordings).map_err(unreadable)?;
         let folder = recordings.display();
         match (on_disk, self.setting("volume").await?) {
-            (Some(disk), Some(index)) if disk.to_string() == index => Ok(()),
+            (Some(disk), Some(index)) if disk.uuid.to_string() == index => Ok(disk),
             (Some(disk), Some(index)) => Err(IndexError::ForeignVolume(format!(
-                "the disk at {folder} is volume {disk}, but this index belongs to volume {index}: \
-                 mount the disk that belongs to it, or give another data_dir"
+                "the disk at {folder} is volume {}, but this index belongs to volume {index}: \
+                 mount the disk that belongs to it, or give another data_dir",
+                disk.uuid
             ))),
             (None, Some(index)) => Err(IndexError::ForeignVolume(format!(
                 "{folder} has no volume.json, but this index belongs to volume {index}: \
                  is the disk mounted?"
             ))),
-            (Some(disk), None) => Err(IndexError::ForeignVolume(format!(
-                "the disk at {folder} is volume {disk} of another index: \
-                 give its data_dir, or an empty recordings_dir"
+            (Some(disk), None) if disk.has_recordings() => Err(IndexError::ForeignVolume(format!(
+                "the disk at {folder} is volume {} of another index: give its data_dir, or an empty \
+                 recordings_dir; if the index was lost, `minhquay-recorder check --repair` makes it anew",
+                disk.uuid
             ))),
-            (None, None) => {
-                let volume = uuid::Uuid::new_v4();
-                self.set_setting("volume", &volume.to_string()).await?;
-                crate::files::write_synced(&file, to_json(&Volume { volume }).as_bytes())
-                    .map_err(|e| damaged("volume.json")(e.to_string()))
+            // The disk first: cut between the two, the next start binds a disk without recordings.
+            (disk, None) => {
+                let volume = match disk {
+                    Some(volume) => volume,
+                    None => Volume::create(recordings).map_err(unreadable)?,
+                };
+                self.set_volume(&volume).await?;
+                Ok(volume)
             }
         }
     }
-}
 
-#[derive(serde::Serialize, serde::Deserialize)]
-struct Volume {
-    volume: uuid::Uuid,
+    /// Binds the index to a disk, whatever it was bound to.
+    pub async fn set_volume(&self, volume: &Volume) -> Result<(), IndexError> {
+        self.set_setting("volume", &volume.uuid.to_string()).await
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[tokio::test]
+    async fn binds_a_disk_that_a_power_cut_left_without_an_index() {
+        let data = tempfile::tempdir().unwrap();
+        let disk = tempfile::tempdir().unwrap();
+        let volume = Volume::create(disk.path()).unwrap();
+        let index = Index::open(&data.path().join("recorder.db")).await.unwrap();
+        assert_eq!(index.bind_volume(disk.path()).await.unwrap(), volume);
+    }
 
     #[tokio::test]
     async fn refuses_a_swapped_or_unmounted_disk() {
@@ -264,6 +280,7 @@ mod tests {
         let unmounted = index.bind_volume(other.path()).await.unwrap_err().to_string();
         assert!(unmounted.contains("is the disk mounted?"), "{unmounted}");
 
+        std::fs::create_dir(disk.path().join("q01.front.main")).unwrap();
         let second = Index::open(&data.path().join("second.db")).await.unwrap();
         let foreign = second.bind_volume(disk.path()).await.unwrap_err().to_string();
         assert!(foreign.contains("of another index"), "{foreign}");

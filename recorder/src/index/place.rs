@@ -108,7 +108,7 @@ pub(super) mod tests {
                     clock_state: ClockState::Synchronized,
                 },
             };
-            index.start_run(&opening).await.unwrap();
+            index.commit(&[Change::RunStarted(opening)]).await.unwrap();
             let sequence = index.last_sequence(&stream).await.unwrap() + 1;
             let key = SegmentKey { stream, sequence };
             let segment_id = index.open_segment(&key, &run, 100).await.unwrap();
@@ -123,7 +123,11 @@ pub(super) mod tests {
             };
             let changes = [
                 Change::Fragment { segment_id, fragment },
-                Change::Sealed { segment_id, sha256 },
+                Change::Sealed {
+                    segment_id,
+                    sha256,
+                    init_sha256: sha256,
+                },
             ];
             index.commit(&changes).await.unwrap();
             segment_id

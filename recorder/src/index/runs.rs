@@ -5,7 +5,7 @@ use archive::segment::Track;
 use archive::time::{Anchor, MediaTime, RunClock, WallTime};
 use archive::uplink::Fact;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteConnection, SqliteExecutor};
 
 use super::{Index, IndexError, facts, from_json, name_of, to_json};
 
@@ -23,40 +23,32 @@ pub struct RunOpening {
 }
 
 impl Index {
-    /// Stores a run that begins.
-    pub async fn start_run(&self, opening: &RunOpening) -> Result<(), IndexError> {
-        let mut tx = self.writer.begin().await?;
-        sqlx::query("insert into run (run_id, stream, tracks) values ($1, $2, $3)")
-            .bind(opening.run.as_str())
-            .bind(opening.stream.as_str())
-            .bind(to_json(&opening.tracks))
-            .execute(&mut *tx)
-            .await?;
-        insert_anchor(&mut tx, &opening.run, opening.anchor).await?;
-        facts::append(
-            &mut tx,
-            &Fact::RunStarted {
-                run: opening.run.clone(),
-                stream: opening.stream.clone(),
-                tracks: opening.tracks.clone(),
-                anchor: opening.anchor,
-            },
-        )
-        .await?;
-        tx.commit().await?;
-        self.note_change();
-        Ok(())
-    }
-
     /// The anchors of a run.
     pub async fn anchors(&self, run: &RunId) -> Result<Vec<Anchor>, IndexError> {
+        read_anchors(&self.reader, run).await
+    }
+
+    /// The runs of a stream, each with its first anchor.
+    pub async fn runs(&self, stream: &StreamId) -> Result<Vec<RunOpening>, IndexError> {
         let rows = sqlx::query(
-            "select media_us, wall_us, clock_state from anchor where run_id = $1 order by media_us",
+            "select r.run_id, r.tracks, a.media_us, a.wall_us, a.clock_state
+             from run r join anchor a on a.run_id = r.run_id
+             where r.stream = $1 and a.media_us = (select min(media_us) from anchor where run_id = r.run_id)",
         )
-        .bind(run.as_str())
+        .bind(stream.as_str())
         .fetch_all(&self.reader)
         .await?;
-        rows.iter().map(read_anchor).collect()
+        rows.iter()
+            .map(|row| {
+                let tracks: &str = row.try_get("tracks")?;
+                Ok(RunOpening {
+                    run: read_run(row.try_get("run_id")?)?,
+                    stream: stream.clone(),
+                    tracks: from_json("run.tracks", tracks)?,
+                    anchor: read_anchor(row)?,
+                })
+            })
+            .collect()
     }
 
     /// Wall time of a position in a run.
@@ -71,41 +63,81 @@ impl Index {
                 .bind(stream.as_str())
                 .fetch_all(&self.reader)
                 .await?;
-        rows.iter()
-            .map(|id| {
-                id.parse()
-                    .map_err(|e: archive::ids::InvalidId| super::damaged("run.run_id")(e.to_string()))
-            })
-            .collect()
+        rows.iter().map(|id| read_run(id)).collect()
     }
+}
+
+fn read_run(id: &str) -> Result<RunId, IndexError> {
+    id.parse()
+        .map_err(|e: archive::ids::InvalidId| super::damaged("run.run_id")(e.to_string()))
+}
+
+pub(super) async fn read_anchors(
+    from: impl SqliteExecutor<'_>,
+    run: &RunId,
+) -> Result<Vec<Anchor>, IndexError> {
+    sqlx::query("select media_us, wall_us, clock_state from anchor where run_id = $1 order by media_us")
+        .bind(run.as_str())
+        .fetch_all(from)
+        .await?
+        .iter()
+        .map(read_anchor)
+        .collect()
 }
 
 /// Reads `media_us, wall_us, clock_state`.
 pub(super) fn read_anchor(row: &SqliteRow) -> Result<Anchor, IndexError> {
-    let state: String = row.try_get(2)?;
+    let state: String = row.try_get("clock_state")?;
     Ok(Anchor {
-        media: MediaTime(row.try_get(0)?),
-        wall: WallTime(row.try_get(1)?),
+        media: MediaTime(row.try_get("media_us")?),
+        wall: WallTime(row.try_get("wall_us")?),
         clock_state: from_json("anchor.clock_state", &format!("\"{state}\""))?,
     })
 }
 
+/// Stores a run that begins; says whether it is new.
+pub(super) async fn start(tx: &mut SqliteConnection, opening: &RunOpening) -> Result<bool, IndexError> {
+    let inserted = sqlx::query(
+        "insert into run (run_id, stream, tracks) values ($1, $2, $3) on conflict (run_id) do nothing",
+    )
+    .bind(opening.run.as_str())
+    .bind(opening.stream.as_str())
+    .bind(to_json(&opening.tracks))
+    .execute(&mut *tx)
+    .await?;
+    insert_anchor(tx, &opening.run, opening.anchor, true).await?;
+    if inserted.rows_affected() == 0 {
+        return Ok(false);
+    }
+    let fact = Fact::RunStarted {
+        run: opening.run.clone(),
+        stream: opening.stream.clone(),
+        tracks: opening.tracks.clone(),
+        anchor: opening.anchor,
+    };
+    facts::append(tx, &fact).await?;
+    Ok(true)
+}
+
+/// Stores an anchor; says whether it is new.
 pub(super) async fn insert_anchor(
     tx: &mut SqliteConnection,
     run: &RunId,
     anchor: Anchor,
-) -> Result<(), IndexError> {
-    sqlx::query(
-        "insert into anchor (run_id, media_us, wall_us, clock_state) values ($1, $2, $3, $4)
-         on conflict do nothing",
+    is_chained: bool,
+) -> Result<bool, IndexError> {
+    let inserted = sqlx::query(
+        "insert into anchor (run_id, media_us, wall_us, clock_state, is_chained)
+         values ($1, $2, $3, $4, $5) on conflict do nothing",
     )
     .bind(run.as_str())
     .bind(anchor.media.0)
     .bind(anchor.wall.0)
     .bind(name_of(&anchor.clock_state))
+    .bind(is_chained)
     .execute(tx)
     .await?;
-    Ok(())
+    Ok(inserted.rows_affected() > 0)
 }
 
 pub(super) async fn end_run(tx: &mut SqliteConnection, run: &RunId) -> Result<(), IndexError> {

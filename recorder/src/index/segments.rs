@@ -1,68 +1,14 @@
-//! Segments and fragments, and the changes that the writer commits in groups.
+//! Segments and their fragments.
 
-use archive::gap::Gap;
+use std::collections::BTreeSet;
+
 use archive::ids::{RunId, SegmentKey, StreamId};
 use archive::segment::{Digest, Fragment, SegmentManifest};
-use archive::time::{Anchor, MediaTime};
-use archive::uplink::Fact;
+use archive::time::MediaTime;
 use sqlx::sqlite::SqliteRow;
-use sqlx::{Row, SqliteConnection};
+use sqlx::{Row, SqliteExecutor};
 
-use super::{Index, IndexError, damaged, facts, from_json, gaps, place, runs};
-
-/// A change of what is recorded. The writer collects them and commits many at once, in order.
-#[derive(Debug, Clone)]
-pub enum Change {
-    /// A fragment's bytes are synced.
-    Fragment {
-        /// Row of the segment.
-        segment_id: i64,
-        /// The fragment.
-        fragment: Fragment,
-    },
-    /// The file is shorter than it was known to be: rows behind its end go.
-    Cut {
-        /// Row of the segment.
-        segment_id: i64,
-        /// Length of what is whole.
-        size_bytes: u64,
-    },
-    /// A segment is complete and synced.
-    Sealed {
-        /// Row of the segment.
-        segment_id: i64,
-        /// Digest of the whole file.
-        sha256: Digest,
-    },
-    /// A segment will never be delivered.
-    Deleted {
-        /// Row of the segment.
-        segment_id: i64,
-        /// Why.
-        reason: String,
-    },
-    /// A segment that was promised to the server will never be delivered.
-    Lost {
-        /// Which segment.
-        key: SegmentKey,
-        /// Why.
-        reason: String,
-    },
-    /// Another look at the clock.
-    Anchored {
-        /// Which run.
-        run: RunId,
-        /// What was seen.
-        anchor: Anchor,
-    },
-    /// A run is over.
-    RunEnded {
-        /// Which run.
-        run: RunId,
-    },
-    /// A gap began, changed or ended.
-    Gap(Gap),
-}
+use super::{Index, IndexError, damaged, from_json};
 
 /// A segment that was being written when the recorder went down.
 #[derive(Debug, Clone)]
@@ -90,6 +36,15 @@ pub struct SegmentRow {
     pub size_bytes: u64,
     /// Digest of the file, from sealing on.
     pub sha256: Option<Digest>,
+}
+
+/// What is left of a segment that is gone.
+#[derive(Debug, Clone, Copy)]
+pub struct Tombstone {
+    /// Its row.
+    pub segment_id: i64,
+    /// Whether it was deleted by a rule and its file may still be there.
+    pub awaits_removal: bool,
 }
 
 impl Index {
@@ -123,18 +78,33 @@ impl Index {
         Ok(last as u64)
     }
 
-    /// Commits changes in order, all or none.
-    pub async fn commit(&self, changes: &[Change]) -> Result<(), IndexError> {
-        if changes.is_empty() {
-            return Ok(());
-        }
-        let mut tx = self.writer.begin().await?;
-        for change in changes {
-            apply(&mut tx, change).await?;
-        }
-        tx.commit().await?;
-        self.note_change();
-        Ok(())
+    /// The numbers of a stream's segments that have a file.
+    pub async fn sequences(&self, stream: &StreamId) -> Result<BTreeSet<u64>, IndexError> {
+        let numbers: Vec<i64> =
+            sqlx::query_scalar("select sequence from segment where stream = $1 and state <> 'tombstone'")
+                .bind(stream.as_str())
+                .fetch_all(&self.reader)
+                .await?;
+        Ok(numbers.into_iter().map(|number| number as u64).collect())
+    }
+
+    /// Whether a segment is gone, and if so whether its file is to be removed.
+    pub async fn tombstone(&self, key: &SegmentKey) -> Result<Option<Tombstone>, IndexError> {
+        let row = sqlx::query(
+            "select s.segment_id, r.segment_id is not null from segment s left join removal r using (segment_id)
+             where s.stream = $1 and s.sequence = $2 and s.state = 'tombstone'",
+        )
+        .bind(key.stream.as_str())
+        .bind(key.sequence as i64)
+        .fetch_optional(&self.reader)
+        .await?;
+        row.map(|row| {
+            Ok(Tombstone {
+                segment_id: row.try_get(0)?,
+                awaits_removal: row.try_get(1)?,
+            })
+        })
+        .transpose()
     }
 
     /// Segments in state `recording`.
@@ -212,25 +182,7 @@ impl Index {
 
     /// The fragments of a segment in file order.
     pub async fn fragments(&self, segment_id: i64) -> Result<Vec<Fragment>, IndexError> {
-        sqlx::query(
-            "select offset_bytes, size_bytes, start_media_us, duration_us, is_keyframe, sha256
-             from fragment where segment_id = $1 order by offset_bytes",
-        )
-        .bind(segment_id)
-        .fetch_all(&self.reader)
-        .await?
-        .iter()
-        .map(|row| {
-            Ok(Fragment {
-                offset_bytes: row.try_get::<i64, _>(0)? as u64,
-                size_bytes: row.try_get::<i64, _>(1)? as u64,
-                start: MediaTime(row.try_get(2)?),
-                duration_us: row.try_get(3)?,
-                is_keyframe: row.try_get(4)?,
-                sha256: read_digest(row.try_get(5)?)?,
-            })
-        })
-        .collect()
+        read_fragments(&self.reader, segment_id).await
     }
 
     /// All segments that have a file, after a row, at most `most`.
@@ -261,7 +213,32 @@ impl Index {
     }
 }
 
-fn read_segment(row: &SqliteRow) -> Result<SegmentRow, IndexError> {
+pub(super) async fn read_fragments(
+    from: impl SqliteExecutor<'_>,
+    segment_id: i64,
+) -> Result<Vec<Fragment>, IndexError> {
+    sqlx::query(
+        "select offset_bytes, size_bytes, start_media_us, duration_us, is_keyframe, sha256
+         from fragment where segment_id = $1 order by offset_bytes",
+    )
+    .bind(segment_id)
+    .fetch_all(from)
+    .await?
+    .iter()
+    .map(|row| {
+        Ok(Fragment {
+            offset_bytes: row.try_get::<i64, _>(0)? as u64,
+            size_bytes: row.try_get::<i64, _>(1)? as u64,
+            start: MediaTime(row.try_get(2)?),
+            duration_us: row.try_get(3)?,
+            is_keyframe: row.try_get(4)?,
+            sha256: read_digest(row.try_get(5)?)?,
+        })
+    })
+    .collect()
+}
+
+pub(super) fn read_segment(row: &SqliteRow) -> Result<SegmentRow, IndexError> {
     let sha256: Option<&[u8]> = row.try_get("sha256")?;
     Ok(SegmentRow {
         segment_id: row.try_get("segment_id")?,
@@ -282,86 +259,9 @@ pub(super) fn read_key(row: &SqliteRow) -> Result<SegmentKey, IndexError> {
     })
 }
 
-fn read_digest(bytes: &[u8]) -> Result<Digest, IndexError> {
+pub(super) fn read_digest(bytes: &[u8]) -> Result<Digest, IndexError> {
     bytes
         .try_into()
         .map(Digest)
         .map_err(|_| damaged("sha256")(format!("{} bytes", bytes.len())))
-}
-
-async fn apply(tx: &mut SqliteConnection, change: &Change) -> Result<(), IndexError> {
-    match change {
-        Change::Fragment { segment_id, fragment } => {
-            sqlx::query(
-                "insert into fragment
-                     (segment_id, offset_bytes, size_bytes, start_media_us, duration_us, is_keyframe, sha256)
-                 values ($1, $2, $3, $4, $5, $6, $7)",
-            )
-            .bind(segment_id)
-            .bind(fragment.offset_bytes as i64)
-            .bind(fragment.size_bytes as i64)
-            .bind(fragment.start.0)
-            .bind(fragment.duration_us.max(0))
-            .bind(fragment.is_keyframe)
-            .bind(fragment.sha256.0.as_slice())
-            .execute(&mut *tx)
-            .await?;
-            sqlx::query("update segment set size_bytes = $2 where segment_id = $1")
-                .bind(segment_id)
-                .bind((fragment.offset_bytes + fragment.size_bytes) as i64)
-                .execute(tx)
-                .await?;
-        }
-        Change::Cut {
-            segment_id,
-            size_bytes,
-        } => {
-            sqlx::query("delete from fragment where segment_id = $1 and offset_bytes + size_bytes > $2")
-                .bind(segment_id)
-                .bind(*size_bytes as i64)
-                .execute(&mut *tx)
-                .await?;
-            sqlx::query("update segment set size_bytes = $2 where segment_id = $1")
-                .bind(segment_id)
-                .bind(*size_bytes as i64)
-                .execute(tx)
-                .await?;
-        }
-        Change::Sealed { segment_id, sha256 } => {
-            sqlx::query(
-                "update segment set state = 'sealed', sha256 = $2
-                 where segment_id = $1 and state = 'recording'",
-            )
-            .bind(segment_id)
-            .bind(sha256.0.as_slice())
-            .execute(&mut *tx)
-            .await?;
-            place::put(tx, *segment_id).await?;
-        }
-        Change::Deleted { segment_id, reason } => {
-            sqlx::query("update segment set state = 'tombstone', reason = $2 where segment_id = $1")
-                .bind(segment_id)
-                .bind(reason)
-                .execute(tx)
-                .await?;
-        }
-        Change::Lost { key, reason } => {
-            let fact = Fact::SegmentLost {
-                key: key.clone(),
-                reason: reason.clone(),
-            };
-            facts::append(tx, &fact).await?;
-        }
-        Change::Anchored { run, anchor } => {
-            runs::insert_anchor(tx, run, *anchor).await?;
-            let fact = Fact::Anchored {
-                run: run.clone(),
-                anchor: *anchor,
-            };
-            facts::append(tx, &fact).await?;
-        }
-        Change::RunEnded { run } => runs::end_run(tx, run).await?,
-        Change::Gap(gap) => gaps::put(tx, gap).await?,
-    }
-    Ok(())
 }

@@ -11,7 +11,7 @@ use archive::segment::{Digest, Fragment};
 use archive::time::{MediaTime, RunClock};
 use sha2::{Digest as _, Sha256};
 
-use super::WriteError;
+use super::{Volume, WriteError};
 
 /// Where the file of a segment lies, relative to the folder of the recordings.
 pub fn segment_path(root: &Path, key: &SegmentKey) -> PathBuf {
@@ -25,6 +25,7 @@ pub(super) struct SegmentFile {
     pub segment_id: i64,
     pub key: SegmentKey,
     pub start: MediaTime,
+    pub init_sha256: Digest,
     file: File,
     path: PathBuf,
     rows: RowMaker,
@@ -40,24 +41,21 @@ pub(super) struct SegmentFile {
 impl SegmentFile {
     /// Makes the file with its init segment, synced; a file that a crash left without a row is replaced.
     pub fn create(
-        root: &Path,
+        volume: &Volume,
         key: SegmentKey,
         start: MediaTime,
         init: &Init,
         init_bytes: &[u8],
     ) -> Result<Self, WriteError> {
+        let root = &volume.root;
         let path = segment_path(root, &key);
         let failed = |source| WriteError::Disk {
             path: path.clone(),
             source,
         };
+        volume.ensure().map_err(failed)?;
         let folder = path.parent().unwrap_or(root);
-        if !folder.exists() {
-            std::fs::create_dir_all(folder).map_err(failed)?;
-            for parent in [folder.parent(), Some(root)].into_iter().flatten() {
-                crate::files::sync_folder(parent).map_err(failed)?;
-            }
-        }
+        crate::files::make_folders(root, folder).map_err(failed)?;
         let file = OpenOptions::new()
             .write(true)
             .create(true)
@@ -73,6 +71,7 @@ impl SegmentFile {
             key,
             start,
             rows: RowMaker::new(init, 0),
+            init_sha256: Digest::of(init_bytes),
             synced_hasher: hasher.clone(),
             hasher,
             size_bytes: init_bytes.len() as u64,

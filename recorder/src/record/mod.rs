@@ -3,11 +3,18 @@
 //! One thread writes for all streams. Bytes are appended at once; syncs and rows follow in groups. A disk that fails
 //! ends the run with a gap that says why, and the next run tries again: nothing here ends the program.
 
+mod chain_log;
+mod describe;
 mod file;
+mod ledger;
+mod receipts;
 mod salvage;
+mod seal;
 mod stream;
+mod sweep;
 #[cfg(test)]
 mod tests;
+mod volume;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -22,11 +29,17 @@ use tokio::sync::{mpsc, watch};
 use crate::capture::{CaptureEvent, Captured, EndRequest, Health};
 use crate::index::{Change, Index, IndexError};
 
+pub use describe::describe;
 pub use file::segment_path;
+pub use ledger::{Ledger, Request, ledger};
+pub use receipts::keep_receipt;
 pub use salvage::salvage;
+pub use seal::{Chains, Committed};
 use stream::StreamWriter;
+pub use sweep::sweep;
+pub use volume::Volume;
 
-/// Most changes that wait for an index that does not take them.
+/// Most changes of a stream that wait for a chain or an index that does not take them.
 const MOST_PENDING: usize = 20_000;
 
 /// Between two notes that the recorder is alive.
@@ -49,6 +62,9 @@ pub enum WriteError {
     /// What came is no fragment of its run.
     #[error("the muxer gave what is no fragment: {0}")]
     Fragment(String),
+    /// Nobody writes any more.
+    #[error("the recorder is stopping")]
+    Stopped,
 }
 
 impl WriteError {
@@ -59,6 +75,7 @@ impl WriteError {
             Self::Index(e) if e.to_string().contains("database or disk is full") => GapCause::DiskFull,
             Self::Disk { .. } | Self::Index(_) => GapCause::DiskFailed,
             Self::Fragment(_) => GapCause::CameraFaulty,
+            Self::Stopped => GapCause::RecorderStopped,
         }
     }
 }
@@ -76,13 +93,13 @@ pub struct Recorded {
     pub requests: watch::Sender<Option<EndRequest>>,
     /// How it does.
     pub health: Arc<Health>,
+    /// The settings that bear on the recording, without secrets, for the chain.
+    pub settings: BTreeMap<String, String>,
 }
 
 /// How and where to write.
 #[derive(Debug, Clone)]
 pub struct WriterSettings {
-    /// Folder of the recordings.
-    pub root: PathBuf,
     /// Length of a segment; it ends at the next keyframe.
     pub segment_us: i64,
     /// Longest time between an append and its sync.
@@ -93,10 +110,11 @@ pub struct WriterSettings {
 pub struct Writer {
     settings: WriterSettings,
     index: Index,
+    chains: Chains,
     clock: Arc<dyn Clock>,
     streams: BTreeMap<StreamId, StreamWriter>,
     /// Changes whose bytes are synced, in order, that the index does not have yet.
-    pending: Vec<Change>,
+    pending: BTreeMap<StreamId, Vec<Change>>,
     alive_us: i64,
 }
 
@@ -108,28 +126,38 @@ impl Writer {
     pub async fn new(
         settings: WriterSettings,
         index: Index,
+        chains: Chains,
         clock: Arc<dyn Clock>,
         streams: Vec<Recorded>,
     ) -> Result<Self, IndexError> {
         let mut writers = BTreeMap::new();
+        let mut pending = BTreeMap::new();
         for recorded in streams {
             let stream = recorded.stream.clone();
+            let settings = Change::Settings {
+                stream: stream.clone(),
+                software: env!("CARGO_PKG_VERSION").to_owned(),
+                settings: recorded.settings.clone(),
+            };
+            pending.insert(stream.clone(), vec![settings]);
             writers.insert(stream, StreamWriter::new(recorded, &index).await?);
         }
         Ok(Self {
             settings,
             index,
+            chains,
             clock,
             streams: writers,
-            pending: Vec::new(),
+            pending,
             alive_us: 0,
         })
     }
 
     /// Writes until all senders are gone, then seals everything.
-    pub async fn run(mut self, mut input: mpsc::Receiver<Captured>) {
+    pub async fn run(mut self, mut input: mpsc::Receiver<Captured>, mut requests: mpsc::Receiver<Request>) {
         let mut batch = Vec::new();
         let mut dirty_since_us = None;
+        let mut has_askers = true;
         loop {
             let now = self.clock.monotonic_us();
             let rest = dirty_since_us.map_or(Duration::from_secs(1), |since| {
@@ -137,7 +165,17 @@ impl Writer {
                     .sync
                     .saturating_sub(Duration::from_micros(u64::try_from(now - since).unwrap_or(0)))
             });
-            match tokio::time::timeout(rest, input.recv_many(&mut batch, 256)).await {
+            let received = tokio::select! {
+                received = tokio::time::timeout(rest, input.recv_many(&mut batch, 256)) => received,
+                request = requests.recv(), if has_askers => {
+                    match request {
+                        Some(request) => self.serve(request).await,
+                        None => has_askers = false,
+                    }
+                    continue;
+                }
+            };
+            match received {
                 Ok(0) => break,
                 Ok(_) => {
                     let mut is_urgent = false;
@@ -163,10 +201,16 @@ impl Writer {
                 dirty_since_us = None;
             }
         }
-        for writer in self.streams.values_mut() {
-            writer.close(&mut self.pending);
+        for (stream, writer) in &mut self.streams {
+            writer.close(self.pending.entry(stream.clone()).or_default());
         }
         self.flush().await;
+    }
+
+    async fn serve(&mut self, request: Request) {
+        let outcome = self.chains.commit(&self.index, &request.changes).await;
+        // Nobody waits only if the asker is gone; what was asked for is done all the same.
+        let _ = request.answer.send(outcome);
     }
 
     /// Takes one thing that a capture gave. A failure ends the run, not the writer.
@@ -175,39 +219,51 @@ impl Writer {
             return;
         };
         let stream = captured.stream;
+        let pending = self.pending.entry(stream.clone()).or_default();
         let outcome = match captured.event {
             CaptureEvent::RunStarted { run, init, anchor } => {
-                writer
-                    .begin(&self.index, &mut self.pending, run, init, anchor)
-                    .await
+                match writer.begin(pending, run, init, anchor) {
+                    // Rows of its segments point at the run, so it goes first.
+                    Ok(()) => {
+                        let committed = self.chains.commit(&self.index, pending).await;
+                        match committed {
+                            Ok(_) => pending.clear(),
+                            Err(_) => drop(pending.pop()),
+                        }
+                        committed.map(|_| ())
+                    }
+                    Err(error) => Err(error),
+                }
             }
             CaptureEvent::Fragment { run, bytes } => {
+                let volume = self.chains.volume();
                 writer
-                    .fragment(&self.settings, &self.index, &mut self.pending, &run, &bytes)
+                    .fragment(&self.settings, volume, &self.index, pending, &run, &bytes)
                     .await
             }
             CaptureEvent::Anchored { run, anchor } => {
-                writer.anchored(&mut self.pending, &run, anchor);
+                writer.anchored(pending, &run, anchor);
                 Ok(())
             }
             CaptureEvent::Ended { run, cause, detail } => {
-                writer.ended(&mut self.pending, run, cause, &detail, self.clock.wall());
+                writer.ended(pending, run, cause, &detail, self.clock.wall());
                 Ok(())
             }
         };
         if let Err(error) = outcome {
             tracing::error!(%stream, %error, "recording failed; the run ends");
             metrics::counter!("recorder_write_failures_total", "stream" => stream.to_string()).increment(1);
-            writer.fail(&mut self.pending, &error);
+            writer.fail(pending, &error);
         }
     }
 
     /// Syncs all files, then commits all their rows at once.
     pub async fn flush(&mut self) {
-        for writer in self.streams.values_mut() {
-            if let Err(error) = writer.sync(&mut self.pending) {
-                tracing::error!(stream = %writer.stream(), %error, "the disk failed; the run ends");
-                writer.fail(&mut self.pending, &error);
+        for (stream, writer) in &mut self.streams {
+            let pending = self.pending.entry(stream.clone()).or_default();
+            if let Err(error) = writer.sync(pending) {
+                tracing::error!(%stream, %error, "the disk failed; the run ends");
+                writer.fail(pending, &error);
             }
         }
         let now = self.clock.monotonic_us();
@@ -217,17 +273,34 @@ impl Writer {
                 tracing::error!(%error, "the index can't be written");
             }
         }
-        match self.index.commit(&self.pending).await {
-            Ok(()) => self.pending.clear(),
+        let all: Vec<Change> = self.pending.values().flatten().cloned().collect();
+        match self.chains.commit(&self.index, &all).await {
+            Ok(_) => self.pending.values_mut().for_each(Vec::clear),
             Err(error) => {
-                metrics::counter!("recorder_commit_failures_total").increment(1);
-                tracing::error!(%error, waiting = self.pending.len(), "the index did not take what was recorded");
-                if self.pending.len() > MOST_PENDING {
-                    let error = WriteError::Index(error);
-                    for writer in self.streams.values_mut() {
-                        writer.fail(&mut self.pending, &error);
-                    }
-                }
+                tracing::error!(%error, waiting = all.len(), "what was recorded could not be committed together");
+                self.commit_each().await;
+            }
+        }
+    }
+
+    /// Commits stream by stream, so that one that fails does not hold up the others.
+    async fn commit_each(&mut self) {
+        for (stream, pending) in &mut self.pending {
+            let Err(error) = self.chains.commit(&self.index, pending).await else {
+                pending.clear();
+                continue;
+            };
+            metrics::counter!("recorder_commit_failures_total", "stream" => stream.to_string()).increment(1);
+            tracing::error!(%stream, %error, waiting = pending.len(), "what was recorded could not be committed");
+            let is_gap = |change: &Change| matches!(change, Change::Gap(_));
+            let gaps: Vec<Change> = pending.iter().filter(|change| is_gap(change)).cloned().collect();
+            if !gaps.is_empty() && Chains::commit_untold(&self.index, &gaps).await.is_ok() {
+                pending.retain(|change| !is_gap(change));
+            }
+            if pending.len() > MOST_PENDING
+                && let Some(writer) = self.streams.get_mut(stream)
+            {
+                writer.fail(pending, &error);
             }
         }
     }

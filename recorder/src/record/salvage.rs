@@ -2,15 +2,15 @@
 
 use std::fs::OpenOptions;
 use std::io;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
-use archive::fmp4::{fragment_rows, scan_segment};
+use archive::fmp4::{fragment_rows, read_init, scan_segment};
 use archive::gap::{Gap, GapCause};
 use archive::ids::StreamId;
 use archive::segment::Digest;
 use archive::time::WallTime;
 
-use super::{WriteError, segment_path};
+use super::{Chains, WriteError, segment_path};
 use crate::index::{Change, Index, OpenSegment};
 
 /// Brings disk and index together before anything is recorded, and opens a gap for the time without a recorder.
@@ -21,17 +21,22 @@ use crate::index::{Change, Index, OpenSegment};
 /// If the index can't be read or written.
 pub async fn salvage(
     index: &Index,
-    root: &Path,
+    chains: &mut Chains,
     streams: &[StreamId],
     now: WallTime,
 ) -> Result<(), WriteError> {
+    let root = chains.volume().root.clone();
     for segment in index.recording_segments().await? {
-        match salvage_segment(root, &segment) {
-            Ok(mut changes) => {
+        match salvage_segment(&root, &segment) {
+            Ok(Salvaged { mut changes, emptied }) => {
                 changes.push(Change::RunEnded {
                     run: segment.run.clone(),
                 });
-                index.commit(&changes).await?;
+                chains.commit(index, &changes).await?;
+                // The row first: a file that is gone must not be missed.
+                if let Some(Err(error)) = emptied.as_deref().map(std::fs::remove_file) {
+                    tracing::warn!(segment = %segment.key, %error, "an empty file could not be removed");
+                }
             }
             Err(error) => {
                 tracing::error!(segment = %segment.key, %error, "can't be salvaged now");
@@ -39,15 +44,20 @@ pub async fn salvage(
             }
         }
     }
-    for stream in streams {
+    seal_unchained(index, chains).await?;
+    let mut all = index.known_streams().await?;
+    all.extend(streams.iter().cloned());
+    for stream in all {
         let mut changes: Vec<Change> = index
-            .open_runs(stream)
+            .open_runs(&stream)
             .await?
             .into_iter()
             .map(|run| Change::RunEnded { run })
             .collect();
-        if index.open_gap(stream).await?.is_none()
-            && let Some(end) = index.recording_end(stream).await?
+        // A stream that is no longer set up has no gap, it has an end.
+        if streams.contains(&stream)
+            && index.open_gap(&stream).await?.is_none()
+            && let Some(end) = index.recording_end(&stream).await?
         {
             let start = index.wall_of(&end.run, end.media).await?.unwrap_or(now);
             changes.push(Change::Gap(Gap {
@@ -62,30 +72,56 @@ pub async fn salvage(
                 },
             }));
         }
-        index.commit(&changes).await?;
+        chains.commit(index, &changes).await?;
     }
     Ok(())
 }
 
-fn salvage_segment(root: &Path, segment: &OpenSegment) -> Result<Vec<Change>, WriteError> {
+/// Segments of a recorder that did not seal yet get their entries now.
+async fn seal_unchained(index: &Index, chains: &mut Chains) -> Result<(), WriteError> {
+    for segment in index.unchained_segments().await? {
+        let path = segment_path(&chains.volume().root, &segment.key);
+        let init = std::fs::read(&path).map_err(|e| e.to_string()).and_then(|bytes| {
+            let init = read_init(&bytes).map_err(|e| e.to_string())?;
+            Ok(Digest::of(
+                bytes.get(..init.size_bytes as usize).unwrap_or_default(),
+            ))
+        });
+        match (init, segment.sha256) {
+            (Ok(init_sha256), Some(sha256)) => {
+                let change = Change::Sealed {
+                    segment_id: segment.segment_id,
+                    sha256,
+                    init_sha256,
+                };
+                chains.commit(index, &[change]).await?;
+            }
+            (Err(error), _) => tracing::error!(segment = %segment.key, error, "can't be sealed"),
+            (_, None) => {}
+        }
+    }
+    Ok(())
+}
+
+/// What a segment that was being written comes to.
+struct Salvaged {
+    changes: Vec<Change>,
+    /// Its file, if nothing is in it.
+    emptied: Option<PathBuf>,
+}
+
+fn salvage_segment(root: &Path, segment: &OpenSegment) -> Result<Salvaged, WriteError> {
     let path = segment_path(root, &segment.key);
     let failed = |source| WriteError::Disk {
         path: path.clone(),
         source,
     };
     let segment_id = segment.segment_id;
-    let lost = |reason: String| {
-        vec![
-            Change::Deleted {
-                segment_id,
-                reason: reason.clone(),
-            },
-            Change::Lost {
-                key: segment.key.clone(),
-                reason,
-            },
-        ]
+    let all = |changes| Salvaged {
+        changes,
+        emptied: None,
     };
+    let lost = |reason: String| all(vec![Change::Lost { segment_id, reason }]);
     let bytes = match std::fs::read(&path) {
         Ok(bytes) => bytes,
         Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(lost("its file is gone".to_owned())),
@@ -101,9 +137,10 @@ fn salvage_segment(root: &Path, segment: &OpenSegment) -> Result<Vec<Change>, Wr
     };
     // A chunk without a keyframe before it could not be shown; the writer never starts a file with one.
     if scan.fragments.is_empty() {
-        std::fs::remove_file(&path).map_err(failed)?;
-        let reason = "nothing was recorded in it".to_owned();
-        return Ok(vec![Change::Deleted { segment_id, reason }]);
+        return Ok(Salvaged {
+            changes: vec![Change::Empty { segment_id }],
+            emptied: Some(path),
+        });
     }
     let usable = scan.usable_bytes;
     if (bytes.len() as u64) != usable {
@@ -127,9 +164,11 @@ fn salvage_segment(root: &Path, segment: &OpenSegment) -> Result<Vec<Change>, Wr
     changes.extend(adopted.map(|fragment| Change::Fragment { segment_id, fragment }));
     metrics::counter!("recorder_segments_salvaged_total").increment(1);
     let kept = bytes.get(..usable as usize).unwrap_or(&bytes);
+    let init = bytes.get(..scan.init.size_bytes as usize).unwrap_or_default();
     changes.push(Change::Sealed {
         segment_id,
         sha256: Digest::of(kept),
+        init_sha256: Digest::of(init),
     });
-    Ok(changes)
+    Ok(all(changes))
 }

@@ -2,12 +2,12 @@
 
 use archive::fmp4::{Init, next_fragment, read_init};
 use archive::gap::{Gap, GapCause};
-use archive::ids::{RunId, SegmentKey, StreamId};
+use archive::ids::{RunId, SegmentKey};
 use archive::time::{Anchor, MediaTime, RunClock, WallTime};
 use bytes::Bytes;
 
 use super::file::SegmentFile;
-use super::{Recorded, WriteError, WriterSettings};
+use super::{Recorded, Volume, WriteError, WriterSettings};
 use crate::capture::EndRequest;
 use crate::index::{Change, Index, IndexError, RunOpening};
 
@@ -35,6 +35,7 @@ struct OpenRun {
 }
 
 impl StreamWriter {
+    /// A writer that goes on where the index ends.
     pub async fn new(recorded: Recorded, index: &Index) -> Result<Self, IndexError> {
         let stream = &recorded.stream;
         let end = match index.recording_end(stream).await? {
@@ -50,13 +51,9 @@ impl StreamWriter {
         })
     }
 
-    pub fn stream(&self) -> &StreamId {
-        &self.recorded.stream
-    }
-
-    pub async fn begin(
+    /// Begins a run; what was pending before is followed by its beginning.
+    pub fn begin(
         &mut self,
-        index: &Index,
         pending: &mut Vec<Change>,
         run: RunId,
         init_bytes: Bytes,
@@ -88,7 +85,7 @@ impl StreamWriter {
             tracks,
             anchor,
         };
-        index.start_run(&opening).await?;
+        pending.push(Change::RunStarted(opening));
         Ok(())
     }
 
@@ -110,6 +107,7 @@ impl StreamWriter {
     pub async fn fragment(
         &mut self,
         settings: &WriterSettings,
+        volume: &Volume,
         index: &Index,
         pending: &mut Vec<Change>,
         run: &RunId,
@@ -134,8 +132,15 @@ impl StreamWriter {
             let picture = scanned.track(leading.track_id).filter(|t| t.sample_count > 0);
             let start = picture.map(|t| archive::fmp4::media_time(t.min_pts, leading.timescale, 0));
             let is_keyframe = picture.is_some_and(|t| t.is_first_sync);
-            self.write_one(settings, index, pending, one, start.filter(|_| is_keyframe))
-                .await?;
+            self.write_one(
+                settings,
+                volume,
+                index,
+                pending,
+                one,
+                start.filter(|_| is_keyframe),
+            )
+            .await?;
         }
         Ok(())
     }
@@ -144,6 +149,7 @@ impl StreamWriter {
     async fn write_one(
         &mut self,
         settings: &WriterSettings,
+        volume: &Volume,
         index: &Index,
         pending: &mut Vec<Change>,
         bytes: &[u8],
@@ -166,8 +172,7 @@ impl StreamWriter {
                     stream: self.recorded.stream.clone(),
                     sequence: self.last_sequence + 1,
                 };
-                let mut segment =
-                    SegmentFile::create(&settings.root, key, start, &open.init, &open.init_bytes)?;
+                let mut segment = SegmentFile::create(volume, key, start, &open.init, &open.init_bytes)?;
                 segment.segment_id = index
                     .open_segment(&segment.key, &open.run, open.init_bytes.len() as u64)
                     .await?;
@@ -301,8 +306,7 @@ fn seal(open: &mut OpenRun, pending: &mut Vec<Change>) -> Result<(), WriteError>
 fn seal_synced(segment: &mut SegmentFile, pending: &mut Vec<Change>) {
     let segment_id = segment.segment_id;
     if !segment.has_fragments() {
-        let reason = "nothing was recorded in it".to_owned();
-        pending.push(Change::Deleted { segment_id, reason });
+        pending.push(Change::Empty { segment_id });
         if let Err(error) = segment.remove() {
             tracing::warn!(segment = %segment.key, %error, "an empty file could not be removed");
         }
@@ -312,7 +316,11 @@ fn seal_synced(segment: &mut SegmentFile, pending: &mut Vec<Change>) {
         Ok(sha256) => {
             metrics::counter!("recorder_segments_sealed_total", "stream" => segment.key.stream.to_string())
                 .increment(1);
-            pending.push(Change::Sealed { segment_id, sha256 });
+            pending.push(Change::Sealed {
+                segment_id,
+                sha256,
+                init_sha256: segment.init_sha256,
+            });
         }
         Err(error) => {
             tracing::error!(segment = %segment.key, %error, "can't be sealed before the next start")

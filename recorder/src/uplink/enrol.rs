@@ -4,6 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use archive::ids::{RecorderId, SiteId};
+use archive::seal::PublicKey;
 use ed25519_dalek::pkcs8::{DecodePrivateKey as _, EncodePrivateKey as _};
 use ed25519_dalek::{Signer as _, SigningKey};
 use serde::{Deserialize, Serialize};
@@ -44,6 +45,8 @@ pub enum EnrolError {
 pub struct Identity {
     /// The name given by the centre.
     pub recorder: RecorderId,
+    /// The centre's key, by which its receipts are known.
+    pub server_key: PublicKey,
     key: SigningKey,
 }
 
@@ -82,12 +85,18 @@ impl Identity {
             Err(e) if e.kind() == io::ErrorKind::NotFound => return Ok(None),
             Err(source) => return Err(EnrolError::File { file, source }),
         };
-        let enrolment: Enrolment = serde_json::from_str(&text).map_err(|e| EnrolError::Damaged {
-            file,
-            reason: e.to_string(),
-        })?;
+        let damaged = |reason: String| EnrolError::Damaged {
+            file: file.clone(),
+            reason,
+        };
+        let enrolment: Enrolment = serde_json::from_str(&text).map_err(|e| damaged(e.to_string()))?;
+        let server_key = enrolment
+            .server_key
+            .parse()
+            .map_err(|e| damaged(format!("server_key: {e}")))?;
         Ok(Some(Self {
             recorder: enrolment.recorder_id,
+            server_key,
             key: read_key(data_dir)?,
         }))
     }
@@ -110,8 +119,11 @@ fn read_key(data_dir: &Path) -> Result<SigningKey, EnrolError> {
     })
 }
 
-/// Makes the recorder's key unless it has one.
-fn ensure_key(data_dir: &Path) -> Result<SigningKey, EnrolError> {
+/// The recorder's key, made at its first start: it signs the chains, and proves the recorder once it is enrolled.
+///
+/// # Errors
+/// [`EnrolError::File`] and [`EnrolError::Damaged`].
+pub fn ensure_key(data_dir: &Path) -> Result<SigningKey, EnrolError> {
     let file = key_file(data_dir);
     if file.exists() {
         return read_key(data_dir);

@@ -3,6 +3,7 @@
 mod budget;
 mod enrol;
 mod plan;
+mod receipts;
 mod session;
 mod transfer;
 mod upload;
@@ -21,9 +22,10 @@ use tokio_util::sync::CancellationToken;
 
 use crate::capture::Health;
 use crate::index::{Index, IndexError};
+use crate::record::{Ledger, Volume, WriteError};
 
 pub use budget::Hours;
-pub use enrol::{EnrolError, Identity, enrol};
+pub use enrol::{EnrolError, Identity, enrol, ensure_key};
 #[cfg(test)]
 pub(crate) use plan::{SetAside, choose};
 
@@ -117,6 +119,9 @@ pub enum UplinkError {
     /// The index failed.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// A loss could not be told.
+    #[error(transparent)]
+    Ledger(#[from] WriteError),
     /// A fault of this program; the next try may do better.
     #[error("the uplink itself failed")]
     Panicked,
@@ -153,6 +158,10 @@ pub struct Uplink {
     pub index: Index,
     /// What footage may take of the line.
     pub hours: Hours,
+    /// The disk of the recordings.
+    pub volume: Volume,
+    /// Where losses are told.
+    pub ledger: Ledger,
     /// How the streams do.
     pub health: BTreeMap<StreamId, Arc<Health>>,
     /// Time.

@@ -225,6 +225,10 @@ async fn take_command(uplink: &Uplink, link: &Link, message: ToRecorder) -> Resu
             metrics::gauge!("recorder_clock_offset_seconds").set(offset_us as f64 / 1e6);
             return Ok(());
         }
+        ToRecorder::Receipts { receipts } => {
+            super::receipts::keep(uplink, receipts).await;
+            return Ok(());
+        }
         ToRecorder::Refused { reason } => return Err(UplinkError::Refused(reason)),
         other => return Err(unexpected("a command", &other)),
     };
@@ -255,7 +259,7 @@ async fn beat(uplink: &Uplink) -> Result<ToServer, UplinkError> {
         disk_total_bytes: space.total_bytes,
         pending_facts: uplink.index.pending_facts().await?,
         streams,
-        chain_heads: Default::default(),
+        chain_heads: uplink.index.chain_heads().await?,
         disk_left_s: None,
     })
 }

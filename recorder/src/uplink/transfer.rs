@@ -201,16 +201,10 @@ async fn lose(uplink: &Uplink, segment: &PendingSegment, reason: &str) -> Result
     tracing::error!(segment = %segment.key, reason, "a recording was lost before the centre had it");
     metrics::counter!("recorder_segments_lost_total", "stream" => segment.key.stream.to_string())
         .increment(1);
-    let changes = [
-        Change::Deleted {
-            segment_id: segment.segment_id,
-            reason: reason.to_owned(),
-        },
-        Change::Lost {
-            key: segment.key.clone(),
-            reason: reason.to_owned(),
-        },
-    ];
-    uplink.index.commit(&changes).await?;
+    let lost = Change::Lost {
+        segment_id: segment.segment_id,
+        reason: reason.to_owned(),
+    };
+    uplink.ledger.commit(vec![lost]).await?;
     Ok(Sent::Lost)
 }
