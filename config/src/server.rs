@@ -39,6 +39,9 @@ pub struct ServerSettings {
     /// What a dossier code looks like.
     #[serde(default)]
     pub dossier: DossierSettings,
+    /// What makes footage provable.
+    #[serde(default)]
+    pub proof: ProofSettings,
 }
 
 fn default_listen() -> SocketAddr {
@@ -151,6 +154,25 @@ pub struct DossierSettings {
     pub patterns: Vec<String>,
 }
 
+/// What makes footage provable.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ProofSettings {
+    /// Minutes after midnight at the sites until the root over a day's receipts is signed, 1 to 720.
+    pub close_after_minutes: u32,
+    /// An RFC 3161 time-stamp authority that stamps each day's root; absent: none does.
+    pub timestamp_url: Option<String>,
+}
+
+impl Default for ProofSettings {
+    fn default() -> Self {
+        Self {
+            close_after_minutes: 15,
+            timestamp_url: None,
+        }
+    }
+}
+
 impl ServerSettings {
     /// Address of the database.
     pub fn database_url(&self) -> String {
@@ -250,6 +272,16 @@ impl Settings for ServerSettings {
             (1..=480).contains(&rules.long_wait_minutes),
             "interaction.long_wait_minutes",
             "must be 1 to 480",
+        );
+        check(
+            (1..=720).contains(&self.proof.close_after_minutes),
+            "proof.close_after_minutes",
+            "must be 1 to 720",
+        );
+        check(
+            starts(&self.proof.timestamp_url, &["http://", "https://"]),
+            "proof.timestamp_url",
+            "must start with https:// or http://",
         );
         for (i, pattern) in self.dossier.patterns.iter().enumerate() {
             let compiled = regex::Regex::new(pattern).map(drop).map_err(|e| e.to_string());

@@ -27,6 +27,7 @@ pub async fn serve(centre: Arc<Centre>, ui_dir: Option<PathBuf>) -> std::io::Res
         tokio::spawn(Arc::clone(&centre).keep_deriving()),
         tokio::spawn(Arc::clone(&centre).keep_supervising()),
         tokio::spawn(Arc::clone(&centre).keep_removing_abandoned_uploads()),
+        tokio::spawn(Arc::clone(&centre).keep_closing_days()),
     ];
     tracing::info!(%address, "serving");
     let app = http::router(Arc::clone(&centre), ui_dir, metrics)

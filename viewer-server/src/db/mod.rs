@@ -8,6 +8,7 @@ mod access_log;
 mod account;
 mod chain;
 mod clock;
+mod day;
 mod edge;
 mod event;
 mod fact;
@@ -34,6 +35,7 @@ pub use access_log::FootageRead;
 pub use account::{Account, SignedIn};
 pub use chain::{ChainConflict, ChainState, SegmentSeal};
 pub use clock::MAX_SEGMENT_US;
+pub use day::{DayBlock, DayRow};
 pub use edge::{EnrolmentRefused, RecorderRow, RecorderSeen, Upload};
 pub use event::{EventRow, NewEvent};
 pub use fact::{FactsRefused, FactsStored, Teller};
@@ -84,7 +86,7 @@ impl From<sqlx::Error> for DbError {
 
 impl DbError {
     #[track_caller]
-    fn damaged(what: &'static str, reason: impl ToString) -> Self {
+    pub(crate) fn damaged(what: &'static str, reason: impl ToString) -> Self {
         Self::Damaged {
             at: Location::caller(),
             what,

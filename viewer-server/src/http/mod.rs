@@ -12,6 +12,7 @@ mod interactions;
 mod live;
 mod live_state;
 mod places;
+mod proof;
 mod range;
 mod session;
 mod timeline;
@@ -66,6 +67,9 @@ fn described() -> OpenApiRouter<Arc<Centre>> {
         .routes(routes!(places::counters))
         .routes(routes!(places::counter))
         .routes(routes!(places::recorders))
+        .routes(routes!(proof::days))
+        .routes(routes!(proof::day))
+        .routes(routes!(proof::keys))
         .routes(routes!(timeline::timeline))
         .routes(routes!(interactions::search))
         .routes(routes!(interactions::interaction))

@@ -1,8 +1,16 @@
-//! What makes footage provable at the centre: receipts for the recorders' chains.
+//! What makes footage provable at the centre: receipts for the recorders' chains, and a root over each day's receipts.
 
+mod blocks;
+mod days;
+mod path;
 mod receipts;
+mod stamp;
+mod stamps;
 
 use archive::ids::RecorderId;
+
+pub use blocks::BLOCK;
+pub use stamp::{StampError, TimeStamp, read_answer, request};
 
 /// Tells that something does not fit a recorder's chain; the database keeps the evidence.
 pub(crate) fn count_conflict(recorder: &RecorderId, what: &str) {

@@ -49,7 +49,8 @@ pub struct Stage {
     pub token: String,
     address: SocketAddr,
     server: tokio::task::JoinHandle<()>,
-    _folder: tempfile::TempDir,
+    settings: String,
+    _folder: Option<tempfile::TempDir>,
     /// Server and name of the database to drop.
     database: Option<(String, String)>,
 }
@@ -132,6 +133,13 @@ impl Stage {
                 .unwrap();
         }
         let token = commands::add_token(db, &*clock, "events:write").await.unwrap();
+        let mut stage = Self::serving(centre, clock, token, text).await;
+        stage._folder = Some(folder);
+        stage.database = database;
+        stage
+    }
+
+    async fn serving(centre: Arc<Centre>, clock: Arc<TestClock>, token: String, settings: String) -> Self {
         let app = http::router(Arc::clone(&centre), None, None);
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
@@ -144,9 +152,18 @@ impl Stage {
             token,
             address,
             server,
-            _folder: folder,
-            database,
+            settings,
+            _folder: None,
+            database: None,
         }
+    }
+
+    /// Another server on the same database and folder, with more settings.
+    pub async fn reopened(&self, more: &str) -> Self {
+        let text = format!("{}{more}", self.settings);
+        let settings: ServerSettings = site_config::parse("test.toml".as_ref(), &text).unwrap();
+        let centre = Centre::open(settings, self.clock.clone()).await.unwrap();
+        Self::serving(centre, self.clock.clone(), self.token.clone(), text).await
     }
 
     pub async fn end(self) {
