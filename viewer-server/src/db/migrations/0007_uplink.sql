@@ -36,7 +36,7 @@ CREATE INDEX edge_segment_by_time ON edge_segment
     (stream_id, start_us, end_us, run_id, start_media_us, end_media_us, size_bytes);
 
 -- Somebody asked for footage that is at the recorder only.
-CREATE TABLE fetch (
+CREATE TABLE footage_fetch (
     fetch_id TEXT NOT NULL PRIMARY KEY,
     stream_id TEXT NOT NULL REFERENCES stream (stream_id),
     recorder_id TEXT NOT NULL REFERENCES recorder (recorder_id),
@@ -53,8 +53,8 @@ CREATE TABLE fetch (
     reason TEXT,
     CHECK ((ended_us IS NULL) = (outcome IS NULL))
 );
-CREATE INDEX fetch_open ON fetch (recorder_id) WHERE ended_us IS NULL;
-CREATE INDEX fetch_by_stream ON fetch (stream_id, to_us);
+CREATE INDEX fetch_open ON footage_fetch (recorder_id) WHERE ended_us IS NULL;
+CREATE INDEX fetch_by_stream ON footage_fetch (stream_id, to_us);
 
 -- More is written down than was thought of first: the program names the actions.
 CREATE TABLE access_log_wider (
