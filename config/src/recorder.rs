@@ -180,17 +180,28 @@ pub enum RtspAudio {
 }
 
 /// Where counter events come from, beside HTTP.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields, default)]
 pub struct InputSettings {
+    /// Days that events stay in the journal on the disk of the recordings; longer while the centre lacks one.
+    pub journal_days: u32,
     /// Barcode scanners on a serial line.
-    #[serde(default)]
     pub serial: Vec<SerialInput>,
     /// Barcode scanners that act as a keyboard, grabbed exclusively.
-    #[serde(default)]
     pub hid: Vec<HidInput>,
     /// A broker that carries counter events.
     pub mqtt: Option<MqttInput>,
+}
+
+impl Default for InputSettings {
+    fn default() -> Self {
+        Self {
+            journal_days: 30,
+            serial: Vec::new(),
+            hid: Vec::new(),
+            mqtt: None,
+        }
+    }
 }
 
 /// A serial barcode scanner.

@@ -12,7 +12,9 @@ pub mod index;
 pub mod inputs;
 pub mod live;
 pub mod record;
+pub mod repair;
 pub mod retention;
+pub mod store;
 pub mod uplink;
 
 use std::collections::BTreeMap;
@@ -30,8 +32,10 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use capture::{CaptureContext, Health, LiveTap};
-use index::{Index, IndexError, UploadRule};
-use record::{Chains, Recorded, Writer, WriterSettings};
+use index::{IndexError, UploadRule};
+use inputs::EventJournal;
+use record::{Recorded, Writer, WriterSettings};
+use store::Store;
 
 /// Fragments that wait for the disk, for each stream: half a minute.
 const WAITING_FRAGMENTS: usize = 64;
@@ -88,14 +92,6 @@ pub async fn run(
     shutdown: CancellationToken,
 ) -> Result<(), RunError> {
     let recordings = settings.recordings_dir();
-    let in_file = |path: &PathBuf| {
-        let path = path.clone();
-        move |source| RunError::File { path, source }
-    };
-    std::fs::create_dir_all(&settings.data_dir).map_err(in_file(&settings.data_dir))?;
-    std::fs::create_dir_all(&recordings)
-        .and_then(|()| files::sync_folder(recordings.parent().unwrap_or(&recordings)))
-        .map_err(in_file(&recordings))?;
     let _lock = lock(&settings)?;
     let metrics = http::metrics();
     capture::init()?;
@@ -109,17 +105,14 @@ pub async fn run(
             source,
         })?;
 
-    let index = Index::open(&settings.data_dir.join("recorder.db")).await?;
-    let volume = index.bind_volume(&recordings).await?;
     let streams = settings.streams();
-    index
-        .set_upload_rules(&upload_rules(&settings.upload, &streams))
-        .await?;
+    let rules = upload_rules(&settings.upload, &streams);
     let ids: Vec<StreamId> = streams.iter().map(|s| s.stream.clone()).collect();
-    let key = uplink::ensure_key(&settings.data_dir)?;
-    let mut chains = Chains::open(&index, volume.clone(), key, clock.clone(), &ids).await?;
-    record::sweep(&index, &chains).await?;
-    record::salvage(&index, &mut chains, &ids, clock.wall()).await?;
+    let Store {
+        index,
+        volume,
+        chains,
+    } = Store::open(&settings.data_dir, &recordings, &rules, &ids, clock.clone()).await?;
 
     let (captured, to_write) = mpsc::channel((WAITING_FRAGMENTS * streams.len()).max(WAITING_FRAGMENTS));
     let mut recorded = Vec::new();
@@ -216,6 +209,7 @@ pub async fn run(
     tasks.spawn(live::run(publisher, live_requests, shutdown.clone()));
     let sources = inputs::Inputs {
         index: index.clone(),
+        journal: EventJournal::new(volume.clone()),
         clock: clock.clone(),
         shutdown: shutdown.clone(),
     };
@@ -270,7 +264,8 @@ fn has_audio(source: &Source) -> bool {
 /// Two recorders on one index would spoil it; the kernel frees the lock also after a kill.
 fn lock(settings: &RecorderSettings) -> Result<std::fs::File, RunError> {
     let path = settings.data_dir.join("lock");
-    let file = std::fs::File::create(&path).map_err(|source| RunError::File {
+    let created = std::fs::create_dir_all(&settings.data_dir).and_then(|()| std::fs::File::create(&path));
+    let file = created.map_err(|source| RunError::File {
         path: path.clone(),
         source,
     })?;

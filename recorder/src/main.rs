@@ -49,8 +49,11 @@ enum Command {
         #[command(flatten)]
         config: Config,
     },
-    /// Compares the index with the disk; changes nothing.
+    /// Compares index, chains and files; changes nothing unless told to repair.
     Check {
+        /// Makes a lost or damaged index anew from the disk of the recordings; the recorder must not be running.
+        #[arg(long)]
+        repair: bool,
         #[command(flatten)]
         config: Config,
     },
@@ -121,13 +124,26 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
             let recorder = uplink::enrol(&server, &code, &settings.site, &settings.data_dir).await?;
             println!("{recorder}");
         }
-        Command::Check { config } => {
+        Command::Check { repair, config } => {
             let settings = load(&config)?;
+            if repair {
+                let repaired = recorder::repair::repair(&settings, Arc::new(SystemClock)).await?;
+                match repaired.was_wrong {
+                    Some(fault) => println!("made the index anew: {fault}"),
+                    None => println!("the index is sound"),
+                }
+                println!("{} events taken up from the journal", repaired.events);
+            }
             let report = check::check(&settings).await?;
             for fault in &report.faults {
                 println!("{fault}");
             }
-            println!("{} segments, {} faults", report.segments, report.faults.len());
+            println!(
+                "{} segments, {} entries of chains, {} faults",
+                report.segments,
+                report.entries,
+                report.faults.len()
+            );
             return Ok(ExitCode::from(u8::from(!report.faults.is_empty())));
         }
         Command::Probe {

@@ -5,6 +5,9 @@ use sqlx::{Row, SqliteConnection};
 
 use super::{Index, IndexError, from_json, to_json};
 
+/// The setting that says that the index was made anew.
+const REBUILT: &str = "facts_rebuilt";
+
 /// Adds a fact within a transaction, so that it exists exactly if what it tells exists.
 pub(super) async fn append(tx: &mut SqliteConnection, fact: &Fact) -> Result<(), IndexError> {
     sqlx::query("insert into fact (json) values ($1)")
@@ -48,7 +51,8 @@ impl Index {
     }
 
     /// Renumbers the outbox to go on behind `through`, if the server has more facts than this index ever numbered
-    /// (the index was lost and made anew).
+    /// (the index was lost and made anew), or if it was made anew since it last spoke to the server: its numbers are not
+    /// those that the server knows.
     pub async fn continue_facts_behind(&self, through: u64) -> Result<(), IndexError> {
         let through = i64::try_from(through).unwrap_or(i64::MAX);
         let mut tx = self.writer.begin().await?;
@@ -59,7 +63,11 @@ impl Index {
             sqlx::query_scalar("select coalesce(max(seq), 0) from sqlite_sequence where name = 'fact'")
                 .fetch_one(&mut *tx)
                 .await?;
-        if last < through {
+        let rebuilt = sqlx::query("delete from setting where name = $1")
+            .bind(REBUILT)
+            .execute(&mut *tx)
+            .await?;
+        if last < through || rebuilt.rows_affected() > 0 {
             let shift = through + 1 - first.unwrap_or(last + 1);
             // Twice over the negative side, because a number may not be taken even for a moment.
             sqlx::query("update fact set number = -(number + $1)")
@@ -79,6 +87,11 @@ impl Index {
         }
         tx.commit().await?;
         Ok(())
+    }
+
+    /// Notes that the facts were made anew, so that their numbers mean nothing to the server.
+    pub async fn note_rebuilt(&self) -> Result<(), IndexError> {
+        self.set_setting(REBUILT, "yes").await
     }
 
     /// Facts that the server does not have yet.
@@ -103,12 +116,15 @@ mod tests {
     }
 
     async fn add(index: &Index, from: usize, count: usize) {
+        let disk = tempfile::tempdir().unwrap();
+        let volume = crate::record::Volume::create(disk.path()).unwrap();
+        let journal = crate::inputs::EventJournal::new(volume);
         for id in from..from + count {
             let json = format!(
                 r#"{{"specversion":"1.0","type":"counter.opened","source":"/t","id":"{id}","time":"2026-11-23T08:00:00Z","subject":"q1"}}"#
             );
             let value = serde_json::from_str(&json).unwrap();
-            index.store_events(&[value], WallTime(1)).await.unwrap();
+            index.store_events(&[value], WallTime(1), &journal).await.unwrap();
         }
     }
 
@@ -157,6 +173,17 @@ mod tests {
             (first, ids(&facts)),
             (101, ["0", "1", "2"].map(String::from).to_vec())
         );
+        let (_dir, longer) = with_events(9).await;
+        longer.note_rebuilt().await.unwrap();
+        longer.continue_facts_behind(5).await.unwrap();
+        longer.continue_facts_behind(5).await.unwrap();
+        let (first, facts) = longer.facts_after(5).await.unwrap().unwrap();
+        assert_eq!(
+            (first, facts.len()),
+            (6, 9),
+            "none of them is one of the five that the server has"
+        );
+
         add(&index, 3, 1).await;
         assert_eq!(index.facts_after(103).await.unwrap().unwrap().0, 104);
     }

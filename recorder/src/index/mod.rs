@@ -63,6 +63,12 @@ pub enum IndexError {
         /// What is wrong with it.
         reason: String,
     },
+    /// Events could not be written to their journal.
+    #[error("the journal of events: {source}")]
+    Journal {
+        /// Why.
+        source: std::io::Error,
+    },
     /// Disk and index were not made for each other.
     #[error("{0}")]
     ForeignVolume(String),
@@ -232,7 +238,7 @@ impl Index {
                 "{folder} has no volume.json, but this index belongs to volume {index}: \
                  is the disk mounted?"
             ))),
-            (Some(disk), None) if disk.has_recordings() => Err(IndexError::ForeignVolume(format!(
+            (Some(disk), None) if !disk.streams().is_empty() => Err(IndexError::ForeignVolume(format!(
                 "the disk at {folder} is volume {} of another index: give its data_dir, or an empty \
                  recordings_dir; if the index was lost, `minhquay-recorder check --repair` makes it anew",
                 disk.uuid
@@ -247,6 +253,19 @@ impl Index {
                 Ok(volume)
             }
         }
+    }
+
+    /// Whether the index was ever bound to a disk.
+    pub async fn is_bound(&self) -> Result<bool, IndexError> {
+        Ok(self.setting("volume").await?.is_some())
+    }
+
+    /// What SQLite finds wrong in the file, `None` if nothing.
+    pub async fn integrity_fault(&self) -> Result<Option<String>, IndexError> {
+        let found: String = sqlx::query_scalar("pragma integrity_check(1)")
+            .fetch_one(&self.reader)
+            .await?;
+        Ok((found != "ok").then_some(found))
     }
 
     /// Binds the index to a disk, whatever it was bound to.

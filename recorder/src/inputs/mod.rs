@@ -2,11 +2,13 @@
 
 mod hid;
 pub mod http;
+mod journal;
 mod mqtt;
 mod scan;
 mod serial;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use archive::ids::CounterId;
 use archive::time::Clock;
@@ -17,14 +19,21 @@ use tokio_util::sync::CancellationToken;
 
 use crate::index::{Index, IndexError, Stored};
 
+pub use journal::{EventJournal, Journaled};
+
 /// Longest text that is taken from a scanner.
 const MOST_SCAN_BYTES: usize = 2000;
+
+/// Between two looks for old files of the journal.
+const TRIM_EVERY: Duration = Duration::from_secs(3600);
 
 /// Where all inputs put their events.
 #[derive(Clone)]
 pub struct Inputs {
     /// The index.
     pub index: Index,
+    /// Where they outlive the index.
+    pub journal: EventJournal,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Ends the inputs.
@@ -43,6 +52,32 @@ impl Inputs {
         if let Some(broker) = &settings.input.mqtt {
             tasks.spawn(mqtt::run(self.clone(), broker.clone(), settings.site.clone()));
         }
+        tasks.spawn(self.clone().trim_journal(settings.input.journal_days));
+    }
+
+    /// Drops old files of the journal now and then, but none with an event that the centre may not have.
+    async fn trim_journal(self, days: u32) {
+        loop {
+            tokio::select! {
+                () = tokio::time::sleep(TRIM_EVERY) => {}
+                () = self.shutdown.cancelled() => return,
+            }
+            let now = self.clock.wall();
+            let mut keep_from = now - i64::from(days) * 86_400_000_000;
+            match self.index.oldest_untold_event().await {
+                Ok(untold) => keep_from = keep_from.min(untold.unwrap_or(keep_from)),
+                Err(error) => {
+                    tracing::error!(%error, "the journal of events could not be trimmed");
+                    continue;
+                }
+            }
+            let journal = self.journal.clone();
+            let date = keep_from.date_in(&jiff::tz::TimeZone::UTC);
+            let dropped = tokio::task::spawn_blocking(move || journal.drop_before(date)).await;
+            if let Ok(Err(error)) = dropped {
+                tracing::warn!(%error, "an old journal of events could not be removed");
+            }
+        }
     }
 
     /// Stores events; when this returns they are synced to the disk.
@@ -50,7 +85,10 @@ impl Inputs {
     /// # Errors
     /// If the index does not take them.
     pub async fn store(&self, input: &'static str, events: &[Value]) -> Result<Stored, IndexError> {
-        let stored = self.index.store_events(events, self.clock.wall()).await?;
+        let stored = self
+            .index
+            .store_events(events, self.clock.wall(), &self.journal)
+            .await?;
         let counts = [
             ("accepted", stored.accepted),
             ("duplicate", stored.duplicates),

@@ -138,6 +138,7 @@ mod tests {
         let (mut master, _slave, name) = open_pty();
         let inputs = Inputs {
             index: index.clone(),
+            journal: crate::inputs::EventJournal::new(crate::record::Volume::create(dir.path()).unwrap()),
             clock: Arc::new(SystemClock),
             shutdown: Default::default(),
         };

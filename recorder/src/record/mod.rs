@@ -29,6 +29,7 @@ use tokio::sync::{mpsc, watch};
 use crate::capture::{CaptureEvent, Captured, EndRequest, Health};
 use crate::index::{Change, Index, IndexError};
 
+pub(crate) use chain_log::{log_path, read_log};
 pub use describe::describe;
 pub use file::segment_path;
 pub use ledger::{Ledger, Request, ledger};

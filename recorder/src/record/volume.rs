@@ -3,6 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use archive::ids::StreamId;
 use serde::{Deserialize, Serialize};
 
 const FILE: &str = "volume.json";
@@ -70,13 +71,12 @@ impl Volume {
         }
     }
 
-    /// Whether a stream was ever recorded on it. Streams have folders with dots in their names.
-    pub fn has_recordings(&self) -> bool {
+    /// The streams that were ever recorded on it.
+    pub fn streams(&self) -> Vec<StreamId> {
         let entries = std::fs::read_dir(&self.root).into_iter().flatten().flatten();
-        entries.filter(|entry| entry.path().is_dir()).any(|entry| {
-            let name = entry.file_name();
-            name.to_str()
-                .is_some_and(|name| name.parse::<archive::ids::StreamId>().is_ok())
-        })
+        entries
+            .filter(|entry| entry.path().is_dir())
+            .filter_map(|entry| entry.file_name().to_str()?.parse().ok())
+            .collect()
     }
 }

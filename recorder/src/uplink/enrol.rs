@@ -141,6 +141,14 @@ pub fn ensure_key(data_dir: &Path) -> Result<SigningKey, EnrolError> {
     Ok(key)
 }
 
+/// The recorder's public key.
+///
+/// # Errors
+/// If it has none yet, or it can't be read.
+pub fn public_key(data_dir: &Path) -> Result<PublicKey, EnrolError> {
+    Ok(PublicKey::from(&read_key(data_dir)?))
+}
+
 #[derive(Serialize)]
 struct Request<'a> {
     code: &'a str,

@@ -25,7 +25,7 @@ use crate::index::{Index, IndexError};
 use crate::record::{Ledger, Volume, WriteError};
 
 pub use budget::Hours;
-pub use enrol::{EnrolError, Identity, enrol, ensure_key};
+pub use enrol::{EnrolError, Identity, enrol, ensure_key, public_key};
 #[cfg(test)]
 pub(crate) use plan::{SetAside, choose};
 
