@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 
 use archive::event::CounterEvent;
-use archive::fmp4::{index, read_prft, scan_segment};
+use archive::fmp4::{index, read_movie, read_prft, scan_segment};
+use archive::seal::export::ExportProof;
+use archive::seal::{ChainEntry, Signed};
 use archive::uplink::{ToRecorder, ToServer};
 
 fn seeds(target: &str) -> Vec<(PathBuf, Vec<u8>)> {
@@ -49,5 +51,27 @@ fn uplink_seeds_are_messages_of_one_side() {
             to_server.is_ok() != to_recorder.is_ok(),
             "{path:?}: {to_server:?} {to_recorder:?}"
         );
+    }
+}
+
+#[test]
+fn movie_seeds_list_their_samples_in_fragments_and_in_tables() {
+    for (path, bytes) in seeds("movie") {
+        assert!(read_movie(&bytes).unwrap().samples.len() > 20, "{path:?}");
+    }
+}
+
+#[test]
+fn seal_seeds_are_a_chain_and_what_a_film_says_of_itself() {
+    for (path, bytes) in seeds("seal") {
+        match path.file_name().unwrap().to_str().unwrap() {
+            "film" => drop(serde_json::from_slice::<ExportProof>(&bytes).unwrap()),
+            _ => {
+                for line in bytes.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+                    let signed: Signed = serde_json::from_slice(line).unwrap();
+                    signed.read_unverified::<ChainEntry>().unwrap();
+                }
+            }
+        }
     }
 }

@@ -6,9 +6,6 @@ use super::boxes::BoxSlice;
 use super::init::{read_defaults, read_trak};
 use super::{Fmp4Error, Init, InitTrack, SampleRef, fragment_samples};
 
-/// Most samples that are read; a day of pictures and sound has fewer.
-const MAX_SAMPLES: usize = 20_000_000;
-
 /// A file's tracks and samples.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Movie {
@@ -28,11 +25,11 @@ pub fn read_movie(bytes: &[u8]) -> Result<Movie, Fmp4Error> {
     let mut samples = Vec::new();
     while let Some(found) = BoxSlice::top_level(bytes, at, 0, u64::MAX)? {
         match (&found.kind.0, &init) {
-            (b"moov", None) => init = Some(read_moov(&found, &mut samples)?),
+            (b"moov", None) => init = Some(read_moov(&found, bytes.len(), &mut samples)?),
             (b"moof", Some(init)) => {
                 let rest = bytes.get(at..).unwrap_or_default();
                 samples.extend(fragment_samples(rest, at as u64, init)?);
-                check_count(&found, samples.len())?;
+                check_count(&found, samples.len(), bytes.len())?;
             }
             _ => {}
         }
@@ -49,14 +46,19 @@ pub fn read_movie(bytes: &[u8]) -> Result<Movie, Fmp4Error> {
     })
 }
 
-fn check_count(at: &BoxSlice<'_>, count: usize) -> Result<(), Fmp4Error> {
-    if count > MAX_SAMPLES {
+/// A sample has a byte at least, so no file has more samples than bytes; what it claims must not decide over memory.
+fn check_count(at: &BoxSlice<'_>, count: usize, file_bytes: usize) -> Result<(), Fmp4Error> {
+    if count > file_bytes {
         return Err(at.invalid("too many samples"));
     }
     Ok(())
 }
 
-fn read_moov(moov: &BoxSlice<'_>, samples: &mut Vec<SampleRef>) -> Result<Init, Fmp4Error> {
+fn read_moov(
+    moov: &BoxSlice<'_>,
+    file_bytes: usize,
+    samples: &mut Vec<SampleRef>,
+) -> Result<Init, Fmp4Error> {
     let mut init = Init {
         size_bytes: 0,
         movie_timescale: 0,
@@ -68,7 +70,7 @@ fn read_moov(moov: &BoxSlice<'_>, samples: &mut Vec<SampleRef>) -> Result<Init, 
             continue;
         }
         if let Some(track) = read_trak(&trak)? {
-            read_tables(&trak, track.track.track_id, samples)?;
+            read_tables(&trak, track.track.track_id, file_bytes, samples)?;
             init.tracks.push(track);
         }
     }
@@ -100,12 +102,12 @@ fn read_runs(table: Option<BoxSlice<'_>>) -> Result<impl Iterator<Item = i64>, F
         .flat_map(|(count, value)| std::iter::repeat_n(value, count as usize)))
 }
 
-fn read_sizes(stsz: &BoxSlice<'_>) -> Result<Vec<u32>, Fmp4Error> {
+fn read_sizes(stsz: &BoxSlice<'_>, file_bytes: usize) -> Result<Vec<u32>, Fmp4Error> {
     let mut fields = stsz.fields();
     fields.version_and_flags()?;
     let common = fields.u32()?;
     let count = fields.u32()? as usize;
-    check_count(stsz, count)?;
+    check_count(stsz, count, file_bytes)?;
     if common != 0 {
         return Ok(vec![common; count]);
     }
@@ -148,16 +150,21 @@ fn read_chunk_runs(stsc: &BoxSlice<'_>) -> Result<Vec<(u32, u32)>, Fmp4Error> {
     Ok(runs)
 }
 
-fn read_tables(trak: &BoxSlice<'_>, track_id: u32, samples: &mut Vec<SampleRef>) -> Result<(), Fmp4Error> {
+fn read_tables(
+    trak: &BoxSlice<'_>,
+    track_id: u32,
+    file_bytes: usize,
+    samples: &mut Vec<SampleRef>,
+) -> Result<(), Fmp4Error> {
     let stbl = trak.need(b"mdia")?.need(b"minf")?.need(b"stbl")?;
     let Some(stsz) = stbl.find(b"stsz")? else {
         return Ok(());
     };
-    let sizes = read_sizes(&stsz)?;
+    let sizes = read_sizes(&stsz, file_bytes)?;
     if sizes.is_empty() {
         return Ok(());
     }
-    check_count(&stsz, samples.len() + sizes.len())?;
+    check_count(&stsz, samples.len() + sizes.len(), file_bytes)?;
     let mut durations = read_runs(stbl.find(b"stts")?)?;
     let mut compositions = read_runs(stbl.find(b"ctts")?)?;
     let chunks = read_chunks(&stbl)?;

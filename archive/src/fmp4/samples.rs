@@ -4,9 +4,6 @@ use super::boxes::BoxSlice;
 use super::fragment::{NON_SYNC, SampleLayout, TrackHeader, read_tfhd};
 use super::{Fmp4Error, Init, MAX_BOX_BYTES};
 
-/// Most samples of one fragment; more is no recording.
-const MAX_SAMPLES: usize = 100_000;
-
 /// One sample: a picture or a unit of sound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SampleRef {
@@ -44,7 +41,7 @@ pub fn fragment_samples(bytes: &[u8], offset_bytes: u64, init: &Init) -> Result<
         };
         if found.kind.0 == *b"moof" {
             let moof_offset = offset_bytes.saturating_add(at as u64);
-            let samples = moof_samples(&found, moof_offset, init)?;
+            let samples = moof_samples(&found, moof_offset, bytes.len(), init)?;
             let is_inside = |sample: &SampleRef| sample.bytes(bytes, offset_bytes).is_some();
             return if samples.iter().all(is_inside) {
                 Ok(samples)
@@ -56,7 +53,12 @@ pub fn fragment_samples(bytes: &[u8], offset_bytes: u64, init: &Init) -> Result<
     }
 }
 
-fn moof_samples(moof: &BoxSlice<'_>, moof_offset: u64, init: &Init) -> Result<Vec<SampleRef>, Fmp4Error> {
+fn moof_samples(
+    moof: &BoxSlice<'_>,
+    moof_offset: u64,
+    most: usize,
+    init: &Init,
+) -> Result<Vec<SampleRef>, Fmp4Error> {
     let mut samples: Vec<SampleRef> = Vec::new();
     // Without any other word, data of a track follows that of the track before it.
     let mut data_end = moof_offset;
@@ -89,7 +91,7 @@ fn moof_samples(moof: &BoxSlice<'_>, moof_offset: u64, init: &Init) -> Result<Ve
                     at,
                     decode_time,
                 };
-                trun_samples(&trun, &header, &mut place, &mut samples)?;
+                trun_samples(&trun, &header, &mut place, most, &mut samples)?;
                 at = place.at;
                 decode_time = place.decode_time;
             }
@@ -109,12 +111,14 @@ fn trun_samples(
     trun: &BoxSlice<'_>,
     header: &TrackHeader,
     place: &mut Place,
+    most: usize,
     samples: &mut Vec<SampleRef>,
 ) -> Result<(), Fmp4Error> {
     let mut fields = trun.fields();
     let (version, flags) = fields.version_and_flags()?;
     let count = fields.u32()? as usize;
-    if samples.len().saturating_add(count) > MAX_SAMPLES {
+    // A sample has a byte at least; what the bytes claim must not decide over memory.
+    if samples.len().saturating_add(count) > most {
         return Err(trun.invalid("too many samples"));
     }
     if flags & 0x1 != 0 {
