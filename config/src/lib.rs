@@ -3,6 +3,7 @@
 
 mod load;
 pub mod recorder;
+pub mod retention;
 pub mod server;
 pub mod upload;
 

@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use archive::ids::{CounterId, Quality, SiteId, StreamId};
 use serde::Deserialize;
 
+use crate::retention::RetentionSettings;
 use crate::upload::{UploadPolicy, UploadSettings, ViewpointUpload};
 use crate::{Problem, Settings};
 
@@ -33,6 +34,9 @@ pub struct RecorderSettings {
     /// How footage goes up.
     #[serde(default)]
     pub upload: UploadSettings,
+    /// How long footage stays, and what happens when the disk gets full.
+    #[serde(default)]
+    pub retention: RetentionSettings,
     /// The counters and their streams.
     #[serde(default, rename = "counter")]
     pub counters: Vec<CounterSettings>,
@@ -304,6 +308,7 @@ impl Settings for RecorderSettings {
                 "must be 100 to 2000 milliseconds",
             ));
         }
+        self.retention.check(&mut problems);
         if let Some(server) = &self.server
             && !has_scheme(&server.url, &["http", "https"])
         {

@@ -64,6 +64,7 @@ fn examples_state_the_true_defaults() {
     assert_eq!(hours.len(), 1);
     assert_eq!(bare.upload, shown.upload);
     assert_eq!(shown.counters[0].streams[0].upload, Default::default());
+    assert_eq!(format!("{:?}", bare.retention), format!("{:?}", shown.retention));
 }
 
 #[test]
@@ -147,6 +148,25 @@ fn recorder_complaints_name_file_key_and_what_is_allowed() {
                 "counter[0].stream[0].upload.main",
                 "`everything`, `interactions`, `on_demand`",
             ],
+        ),
+        (
+            ("#low_percent = 92", "low_percent = 96"),
+            ["retention.low_percent", "below retention.high_percent, 95"],
+        ),
+        (
+            ("#interaction_days = 120", "interaction_days = 29"),
+            [
+                "retention.interaction_days",
+                "not be below retention.continuous_days, 30",
+            ],
+        ),
+        (
+            ("#forecast_days = 7", "forecast_days = 0"),
+            ["retention.forecast_days", "1 to 365 days"],
+        ),
+        (
+            ("#when_full = \"drop", "when_full = \"delete"),
+            ["retention", "expected `stop` or `drop_oldest_continuous`"],
         ),
         (("[segment]", "[segment"), ["line ", "]"]),
     ];

@@ -32,7 +32,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 use capture::{CaptureContext, Health, LiveTap};
-use index::{IndexError, UploadRule};
+use index::{IndexError, Rolls, UploadRule};
 use inputs::EventJournal;
 use record::{Recorded, Writer, WriterSettings};
 use store::Store;
@@ -113,6 +113,10 @@ pub async fn run(
         volume,
         chains,
     } = Store::open(&settings.data_dir, &recordings, &rules, &ids, clock.clone()).await?;
+    let index = index.with_rolls(Rolls {
+        pre_us: i64::from(settings.retention.pre_roll_s) * 1_000_000,
+        post_us: i64::from(settings.retention.post_roll_s) * 1_000_000,
+    });
 
     let (captured, to_write) = mpsc::channel((WAITING_FRAGMENTS * streams.len()).max(WAITING_FRAGMENTS));
     let mut recorded = Vec::new();
@@ -154,7 +158,11 @@ pub async fn run(
         sync: Duration::from_millis(u64::from(settings.segment.sync_ms)),
     };
     let (ledger, requests) = record::ledger();
-    let writer = Writer::new(writer_settings, index.clone(), chains, clock.clone(), recorded).await?;
+    let (has_room, room) = watch::channel(true);
+    let (tell_disk_left, disk_left_s) = watch::channel(None);
+    let writer = Writer::new(writer_settings, index.clone(), chains, clock.clone(), recorded)
+        .await?
+        .while_there_is_room(room);
     // A thread of its own: it waits for the disk, which would hold up tasks.
     let runtime = tokio::runtime::Handle::current();
     let (written, mut is_written) = tokio::sync::oneshot::channel();
@@ -187,6 +195,7 @@ pub async fn run(
                     volume: volume.clone(),
                     ledger: ledger.clone(),
                     health: health.clone(),
+                    disk_left_s,
                     clock: clock.clone(),
                     live: live_commands,
                     shutdown: shutdown.clone(),
@@ -214,7 +223,19 @@ pub async fn run(
         shutdown: shutdown.clone(),
     };
     sources.start(&settings, &mut tasks);
-    tasks.spawn(retention::keep(index.clone(), ledger, volume, shutdown.clone()));
+    let keeper = retention::Keeper {
+        settings: settings.retention,
+        data_dir: settings.data_dir.clone(),
+        volume,
+        index: index.clone(),
+        ledger,
+        alerts: alerts::Alerts::new(index.clone(), clock.clone()),
+        health: health.clone(),
+        clock: clock.clone(),
+        has_room,
+        disk_left_s: tell_disk_left,
+    };
+    tasks.spawn(keeper.run(shutdown.clone()));
     let state = http::State {
         metrics,
         health,

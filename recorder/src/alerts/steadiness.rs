@@ -53,6 +53,19 @@ impl Steadiness {
         if now_us - since < needed_us {
             return None;
         }
+        self.settle(is_wrong)
+    }
+
+    /// What was told last did not arrive: it is told again.
+    pub fn forget(&mut self) {
+        self.is_wrong = None;
+    }
+
+    /// Believes it at once, because it can't wait.
+    pub fn settle(&mut self, is_wrong: bool) -> Option<Turn> {
+        if self.is_wrong == Some(is_wrong) {
+            return None;
+        }
         self.is_wrong = Some(is_wrong);
         Some(if is_wrong { Turn::Wrong } else { Turn::Right })
     }

@@ -13,6 +13,7 @@ use sqlx::{Row, Sqlite, SqliteConnection, Transaction};
 use super::marks::is_held;
 use super::segments::{read_digest, read_key};
 use super::{Index, IndexError, RunOpening, chain, facts, gaps, place, runs};
+use crate::retention::Class;
 
 /// Why a segment without fragments is gone. The server never heard of it.
 pub(super) const EMPTY: &str = "nothing was recorded in it";
@@ -59,10 +60,13 @@ pub enum Change {
         /// Row of the segment.
         segment_id: i64,
     },
-    /// A sealed segment is deleted by a rule; refused if it may not be deleted now. Its file is to be removed then.
+    /// A sealed segment is deleted by a rule; refused if it is held or is of another class by now. Its file is to be
+    /// removed then.
     Deleted {
         /// Row of the segment.
         segment_id: i64,
+        /// The class that it was chosen by.
+        class: Class,
         /// Why.
         reason: String,
     },
@@ -205,30 +209,28 @@ async fn apply(tx: &mut SqliteConnection, change: &Change) -> Result<Applied, In
         }
         Change::Empty { segment_id } => {
             return Ok(match bury(tx, *segment_id, EMPTY).await? {
-                Some((key, ..)) => Applied::told(key.stream, lost(key.sequence, EMPTY)),
+                Some(key) => Applied::told(key.stream, lost(key.sequence, EMPTY)),
                 None => Applied::Silent,
             });
         }
         Change::Deleted {
-            segment_id, reason, ..
+            segment_id,
+            class,
+            reason,
         } => {
-            if !may_delete(tx, *segment_id).await? {
-                return Ok(Applied::Refused);
-            }
-            let Some((key, Some(sha256), class)) = bury(tx, *segment_id, reason).await? else {
+            let Some((key, sha256)) = delete(tx, *segment_id, *class, reason).await? else {
                 return Ok(Applied::Refused);
             };
-            await_removal(tx, *segment_id).await?;
             let body = ChainBody::Deleted {
                 sequence: key.sequence,
                 sha256,
                 reason: reason.clone(),
-                class,
+                class: class.as_str().to_owned(),
             };
             return Ok(Applied::told(key.stream, body));
         }
         Change::Lost { segment_id, reason } => {
-            let Some((key, ..)) = bury(tx, *segment_id, reason).await? else {
+            let Some(key) = bury(tx, *segment_id, reason).await? else {
                 return Ok(Applied::Silent);
             };
             let fact = Fact::SegmentLost {
@@ -288,16 +290,47 @@ pub(super) async fn insert_fragment(
     Ok(())
 }
 
-/// Whether a rule may delete the segment now. Asked within the deleting transaction.
-async fn may_delete(tx: &mut SqliteConnection, segment_id: i64) -> Result<bool, IndexError> {
-    let found: Option<i64> = sqlx::query_scalar(concat!(
-        "select 1 from segment where segment_id = $1 and state not in ('recording', 'tombstone') and not ",
-        is_held!()
+/// Makes a segment's row a tombstone, in one statement only if no hold covers it; `None` if it must stay.
+///
+/// What the server does not have will never come, which is a fact for it.
+async fn delete(
+    tx: &mut SqliteConnection,
+    segment_id: i64,
+    class: Class,
+    reason: &str,
+) -> Result<Option<(SegmentKey, Digest)>, IndexError> {
+    let state: Option<String> = sqlx::query_scalar("select state from segment where segment_id = $1")
+        .bind(segment_id)
+        .fetch_optional(&mut *tx)
+        .await?;
+    let row = sqlx::query(concat!(
+        "update segment set state = 'tombstone', reason = $3
+         where segment_id = $1 and class = $2 and state not in ('recording', 'tombstone')
+             and end_wall_us is not null and not ",
+        is_held!(),
+        " returning stream, sequence, sha256"
     ))
     .bind(segment_id)
-    .fetch_optional(tx)
+    .bind(class.as_str())
+    .bind(reason)
+    .fetch_optional(&mut *tx)
     .await?;
-    Ok(found.is_some())
+    let Some(row) = row else { return Ok(None) };
+    let key = read_key(&row)?;
+    let sha256 = read_digest(row.try_get("sha256")?)?;
+    sqlx::query("delete from fragment where segment_id = $1")
+        .bind(segment_id)
+        .execute(&mut *tx)
+        .await?;
+    await_removal(tx, segment_id).await?;
+    if !matches!(state.as_deref(), Some("acknowledged" | "evictable")) {
+        let fact = Fact::SegmentLost {
+            key: key.clone(),
+            reason: reason.to_owned(),
+        };
+        facts::append(tx, &fact).await?;
+    }
+    Ok(Some((key, sha256)))
 }
 
 /// Notes that the file of a tombstone is to be removed, in case a crash comes before.
@@ -314,19 +347,104 @@ async fn bury(
     tx: &mut SqliteConnection,
     segment_id: i64,
     reason: &str,
-) -> Result<Option<(SegmentKey, Option<Digest>, String)>, IndexError> {
+) -> Result<Option<SegmentKey>, IndexError> {
     let row = sqlx::query(
         "update segment set state = 'tombstone', reason = $2
-         where segment_id = $1 and state <> 'tombstone' returning stream, sequence, sha256, class",
+         where segment_id = $1 and state <> 'tombstone' returning stream, sequence",
     )
     .bind(segment_id)
     .bind(reason)
     .fetch_optional(tx)
     .await?;
-    row.map(|row| {
-        let sha256: Option<&[u8]> = row.try_get("sha256")?;
-        let sha256 = sha256.map(read_digest).transpose()?;
-        Ok((read_key(&row)?, sha256, row.try_get("class")?))
-    })
-    .transpose()
+    row.map(|row| read_key(&row)).transpose()
+}
+
+#[cfg(test)]
+mod tests {
+    use archive::time::WallTime;
+    use archive::uplink::{Mark, MarkKind};
+
+    use super::super::place::tests::{Sealed, with_segments};
+    use super::*;
+
+    fn segment(stream: &'static str) -> Sealed {
+        Sealed {
+            stream,
+            start_s: 1_700_000_000,
+            length_s: 60,
+        }
+    }
+
+    fn deletion(segment_id: i64) -> Change {
+        Change::Deleted {
+            segment_id,
+            class: Class::Continuous,
+            reason: "room was needed".to_owned(),
+        }
+    }
+
+    fn mark(kind: MarkKind) -> Mark {
+        Mark {
+            mark_id: "m".to_owned(),
+            kind,
+            counter: "q01".parse().unwrap(),
+            from: WallTime(1_700_000_010_000_000),
+            to: Some(WallTime(1_700_000_011_000_000)),
+        }
+    }
+
+    async fn apply_one(index: &Index, change: &Change) -> Applied {
+        let mut batch = index.begin().await.unwrap();
+        let applied = batch.apply(change).await.unwrap();
+        batch.commit().await.unwrap();
+        applied
+    }
+
+    #[tokio::test]
+    async fn a_hold_or_a_mark_that_comes_between_choice_and_deletion_saves_the_footage() {
+        for kind in [MarkKind::Hold, MarkKind::Interaction] {
+            let (_dir, index) = with_segments(&[segment("q01.front.main"), segment("q02.front.main")]).await;
+            let chosen = index.oldest_segments(Class::Continuous, 10).await.unwrap();
+            assert_eq!(chosen.len(), 2);
+            index.put_mark(&mark(kind)).await.unwrap();
+            let held = apply_one(&index, &deletion(chosen[0].segment_id)).await;
+            assert_eq!(held, Applied::Refused, "{kind:?}");
+            let other = apply_one(&index, &deletion(chosen[1].segment_id)).await;
+            assert!(matches!(other, Applied::Told(..)), "{kind:?}");
+            let left = index.segments_after(0, 10).await.unwrap();
+            assert_eq!(left.len(), 1);
+            assert_eq!(left[0].segment_id, chosen[0].segment_id);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_hold_saves_footage_whose_class_does_not_tell_of_it() {
+        let (_dir, index) = with_segments(&[segment("q01.front.main")]).await;
+        index.put_mark(&mark(MarkKind::Hold)).await.unwrap();
+        sqlx::query("update segment set class = 'continuous'")
+            .execute(&index.writer)
+            .await
+            .unwrap();
+        assert_eq!(apply_one(&index, &deletion(1)).await, Applied::Refused);
+    }
+
+    #[tokio::test]
+    async fn the_server_learns_of_what_was_deleted_before_it_had_it() {
+        let (_dir, index) = with_segments(&[segment("q01.front.main"), segment("q02.front.main")]).await;
+        index.set_state(2, &["sealed"], "acknowledged").await.unwrap();
+        for segment_id in [1, 2] {
+            let applied = apply_one(&index, &deletion(segment_id)).await;
+            assert!(matches!(applied, Applied::Told(..)));
+        }
+        let facts = index.facts_after(0).await.unwrap().unwrap().1;
+        let lost: Vec<_> = facts
+            .iter()
+            .filter_map(|fact| match fact {
+                Fact::SegmentLost { key, .. } => Some(key.to_string()),
+                _ => None,
+            })
+            .collect();
+        assert_eq!(lost, ["q01.front.main/1"]);
+        assert_eq!(index.fragments(1).await.unwrap(), []);
+    }
 }

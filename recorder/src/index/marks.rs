@@ -10,10 +10,10 @@ use super::{Index, IndexError, damaged, from_json, name_of, uploads};
 /// A segment is at most so long, unless its camera sends no keyframe.
 const LONGEST_SEGMENT_US: DurationUs = 3600 * 1_000_000;
 
-/// An interaction whose end was never told lasts at most a working day.
+/// An interaction lasts at most a working day, also if its end was never told. The statements below count on it.
 const LONGEST_INTERACTION_US: DurationUs = 8 * 3600 * 1_000_000;
 
-/// How much is kept beyond both ends of a mark, in microseconds.
+/// How much is kept beyond both ends of a mark, in microseconds; at most ten minutes each.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Rolls {
     /// Before its begin.
@@ -46,9 +46,12 @@ macro_rules! class_by_marks {
         concat!(
             "case when ",
             crate::index::marks::is_held!(),
+            // With its rolls an interaction is less than ten hours long: without that bound every mark of a month
+            // would be looked at for every segment.
             " then 'held' when exists (
                 select 1 from mark where mark.counter = segment.counter and mark.kind = 'interaction'
-                    and mark.keep_from_us < segment.end_wall_us and mark.keep_to_us > segment.start_wall_us)
+                    and mark.keep_from_us < segment.end_wall_us and mark.keep_to_us > segment.start_wall_us
+                    and mark.keep_from_us > segment.start_wall_us - 36000000000)
             then 'interaction' else 'continuous' end"
         )
     };
@@ -113,11 +116,14 @@ pub(super) async fn put(tx: &mut SqliteConnection, mark: &Mark, rolls: Rolls) ->
     // What it covered before may lose its class.
     remove(tx, &mark.mark_id).await?;
     let keep_from = mark.from - rolls.pre_us;
-    let keep_to = match (mark.to, mark.kind) {
-        (Some(to), _) => to + rolls.post_us,
-        (None, MarkKind::Interaction) => mark.from + LONGEST_INTERACTION_US,
-        (None, MarkKind::Hold) => WallTime(i64::MAX),
+    let to = match mark.kind {
+        MarkKind::Interaction => {
+            let longest = mark.from + LONGEST_INTERACTION_US;
+            mark.to.map_or(longest, |to| to.min(longest))
+        }
+        MarkKind::Hold => mark.to.unwrap_or(WallTime(i64::MAX)),
     };
+    let keep_to = to + rolls.post_us;
     sqlx::query(
         "insert into mark (mark_id, kind, counter, from_us, to_us, keep_from_us, keep_to_us)
          values ($1, $2, $3, $4, $5, $6, $7)",

@@ -14,6 +14,7 @@ mod orders;
 mod place;
 mod runs;
 mod segments;
+mod stock;
 mod uploads;
 
 use std::path::{Path, PathBuf};
@@ -34,6 +35,7 @@ pub use gaps::RecordingEnd;
 pub use marks::Rolls;
 pub use runs::RunOpening;
 pub use segments::{OpenSegment, SegmentRow, Tombstone};
+pub use stock::Stock;
 pub use uploads::{PendingSegment, UploadRule, Urgency};
 
 /// What went wrong with the index.

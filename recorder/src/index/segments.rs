@@ -200,16 +200,13 @@ impl Index {
         .collect()
     }
 
-    /// The oldest segment that the server has and this disk may drop.
-    pub async fn oldest_acknowledged(&self) -> Result<Option<SegmentRow>, IndexError> {
-        sqlx::query(
-            "select segment_id, stream, sequence, state, size_bytes, sha256 from segment
-             where state in ('acknowledged', 'evictable') order by segment_id limit 1",
-        )
-        .fetch_optional(&self.reader)
-        .await?
-        .map(|row| read_segment(&row))
-        .transpose()
+    /// Forgets that the files of tombstones were to be removed: they are gone for good.
+    pub async fn files_removed(&self, segment_ids: &[i64]) -> Result<(), IndexError> {
+        sqlx::query("delete from removal where segment_id in (select value from json_each($1))")
+            .bind(super::to_json(&segment_ids))
+            .execute(&self.writer)
+            .await?;
+        Ok(())
     }
 }
 

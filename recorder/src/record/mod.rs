@@ -117,6 +117,8 @@ pub struct Writer {
     /// Changes whose bytes are synced, in order, that the index does not have yet.
     pending: BTreeMap<StreamId, Vec<Change>>,
     alive_us: i64,
+    /// Whether there is room to record.
+    has_room: watch::Receiver<bool>,
 }
 
 impl Writer {
@@ -151,7 +153,13 @@ impl Writer {
             streams: writers,
             pending,
             alive_us: 0,
+            has_room: watch::channel(true).1,
         })
+    }
+
+    /// The same writer, which records only while there is room.
+    pub fn while_there_is_room(self, has_room: watch::Receiver<bool>) -> Self {
+        Self { has_room, ..self }
     }
 
     /// Writes until all senders are gone, then seals everything.
@@ -221,6 +229,11 @@ impl Writer {
         };
         let stream = captured.stream;
         let pending = self.pending.entry(stream.clone()).or_default();
+        if let CaptureEvent::RunStarted { run, .. } | CaptureEvent::Fragment { run, .. } = &captured.event
+            && writer.is_without_room(pending, run, *self.has_room.borrow(), self.clock.wall())
+        {
+            return;
+        }
         let outcome = match captured.event {
             CaptureEvent::RunStarted { run, init, anchor } => {
                 match writer.begin(pending, run, init, anchor) {

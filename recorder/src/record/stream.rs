@@ -19,6 +19,8 @@ pub(super) struct StreamWriter {
     /// Where the recording ends on the wall clock; starts the next gap.
     end: Option<WallTime>,
     gap: Option<Gap>,
+    /// The run that goes on though there is no room to record it: live pictures need none.
+    unrecorded: Option<RunId>,
 }
 
 struct OpenRun {
@@ -46,6 +48,7 @@ impl StreamWriter {
             last_sequence: index.last_sequence(stream).await?,
             gap: index.open_gap(stream).await?,
             run: None,
+            unrecorded: None,
             end,
             recorded,
         })
@@ -200,6 +203,34 @@ impl StreamWriter {
             Some(segment) if segment.is_dirty() => sync_segment(segment, pending),
             _ => Ok(()),
         }
+    }
+
+    /// Whether what comes of a run is dropped because there is no room. A gap says so, and when there is room again the
+    /// capture is asked for a new run.
+    pub fn is_without_room(
+        &mut self,
+        pending: &mut Vec<Change>,
+        run: &RunId,
+        has_room: bool,
+        now: WallTime,
+    ) -> bool {
+        let is_unrecorded = self.unrecorded.as_ref() == Some(run);
+        if has_room && !is_unrecorded {
+            return false;
+        }
+        if has_room {
+            self.recorded.requests.send_replace(Some(EndRequest {
+                run: run.clone(),
+                cause: GapCause::DiskFull,
+                detail: "there is room again".to_owned(),
+            }));
+        } else if !is_unrecorded {
+            self.unrecorded = Some(run.clone());
+            self.recorded.health.set_fault(Some(GapCause::DiskFull));
+            let detail = "the disk is full and nothing on it may go";
+            self.ended(pending, Some(run.clone()), GapCause::DiskFull, detail, now);
+        }
+        true
     }
 
     /// A session is over.

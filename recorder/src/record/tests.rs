@@ -407,6 +407,7 @@ async fn an_index_behind_its_chain_takes_up_what_the_chain_tells() {
     let segments = place.index.segments_after(0, 100).await.unwrap();
     let deletion = |segment_id| Change::Deleted {
         segment_id,
+        class: crate::retention::Class::Continuous,
         reason: "room was needed".to_owned(),
     };
     let last = segments.last().unwrap().clone();
@@ -596,6 +597,7 @@ async fn a_lost_index_is_made_anew_from_the_disk() {
     let first = place.index.segments_after(0, 1).await.unwrap().remove(0);
     let deletion = Change::Deleted {
         segment_id: first.segment_id,
+        class: crate::retention::Class::Continuous,
         reason: "room was needed".to_owned(),
     };
     place
@@ -660,4 +662,56 @@ async fn a_lost_index_is_made_anew_from_the_disk() {
     std::fs::write(&log, lines).unwrap();
     let report = crate::check::check(&settings).await.unwrap();
     assert_eq!(report.faults.len(), 2, "{:?}", report.faults);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_room_nothing_is_recorded_until_there_is_room_again() {
+    let mut place = place(600_000_000).await;
+    let (tell_room, has_room) = watch::channel(true);
+    place.writer = place.writer.while_there_is_room(has_room);
+    let mut fragments = 0;
+    let mut recorded = 0;
+    for event in captured().await {
+        let is_fragment = matches!(event.event, CaptureEvent::Fragment { .. });
+        fragments += usize::from(is_fragment);
+        if fragments == 5 && recorded == 0 {
+            tell_room.send_replace(false);
+            recorded = 4;
+        }
+        if fragments == 9 && is_fragment {
+            assert_eq!(*place.requests.borrow(), None, "the camera goes on without room");
+            tell_room.send_replace(true);
+        }
+        if let CaptureEvent::Ended { run, .. } = event.event {
+            let request = place.requests.borrow().clone().unwrap();
+            assert_eq!(
+                (Some(&request.run), request.cause),
+                (run.as_ref(), GapCause::DiskFull)
+            );
+            let event = CaptureEvent::Ended {
+                run,
+                cause: request.cause,
+                detail: request.detail,
+            };
+            let stream = stream();
+            place.writer.take(Captured { stream, event }).await;
+        } else {
+            place.writer.take(event).await;
+        }
+    }
+    place.writer.flush().await;
+    let gap = place.index.open_gap(&stream()).await.unwrap().unwrap();
+    assert_eq!(gap.cause, GapCause::DiskFull);
+    let manifest = place.index.manifest(1).await.unwrap();
+    assert_eq!(manifest.fragments.len(), recorded);
+    let end = place.index.wall_of(&manifest.run, manifest.end()).await.unwrap();
+    assert_eq!(Some(gap.start), end, "the gap begins where the recording ends");
+
+    for event in captured().await {
+        place.writer.take(event).await;
+    }
+    place.writer.flush().await;
+    let gaps = place.index.gaps(&stream()).await.unwrap();
+    assert_eq!((gaps[0].cause, gaps[0].end.is_some()), (GapCause::DiskFull, true));
+    assert_eq!(place.index.segments_after(0, 10).await.unwrap().len(), 2);
 }

@@ -164,6 +164,8 @@ pub struct Uplink {
     pub ledger: Ledger,
     /// How the streams do.
     pub health: BTreeMap<StreamId, Arc<Health>>,
+    /// Seconds until only footage that must stay would be left on the disk, if ever.
+    pub disk_left_s: watch::Receiver<Option<u64>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
     /// Where live commands go.

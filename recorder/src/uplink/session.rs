@@ -260,6 +260,6 @@ async fn beat(uplink: &Uplink) -> Result<ToServer, UplinkError> {
         pending_facts: uplink.index.pending_facts().await?,
         streams,
         chain_heads: uplink.index.chain_heads().await?,
-        disk_left_s: None,
+        disk_left_s: *uplink.disk_left_s.borrow(),
     })
 }

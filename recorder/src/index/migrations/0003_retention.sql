@@ -10,7 +10,7 @@ create table mark (
     keep_from_us integer not null,                            -- with the roll before
     keep_to_us integer not null                               -- with the roll behind; far away while it goes on
 ) strict;
-create index mark_by_counter on mark (counter, kind, keep_from_us);
+create index mark_by_counter on mark (counter, kind, keep_from_us, keep_to_us);
 
 -- A segment's place on the wall clock, from sealing on, by the anchors known then.
 alter table segment add column start_wall_us integer;
@@ -18,12 +18,13 @@ alter table segment add column end_wall_us integer;
 -- What it is kept as. Follows the marks; a deletion looks at the holds themselves.
 alter table segment add column class text not null default 'continuous'
     check (class in ('continuous', 'interaction', 'held'));
--- When a rule deleted it.
-alter table segment add column deleted_wall_us integer;
 alter table segment add column counter text
     generated always as (substr(stream, 1, instr(stream, '.') - 1)) virtual;
 create index segment_by_counter on segment (counter, start_wall_us) where state <> 'tombstone';
-create index segment_by_class on segment (class, state, segment_id) where state <> 'tombstone';
+-- The oldest of each class first; what has expired; how much there is of each.
+create index segment_by_class on segment (class, state, segment_id) where state not in ('recording', 'tombstone');
+create index segment_by_end on segment (class, state, end_wall_us, start_wall_us, size_bytes)
+    where state not in ('recording', 'tombstone');
 
 -- Tombstones whose file may still be there: a crash can come between the row and the removal.
 create table removal (
