@@ -41,6 +41,29 @@ pub enum AlertKind {
     BacklogGrows,
 }
 
+impl AlertKind {
+    /// The name in messages, metrics and databases.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LensCovered => "lens_covered",
+            Self::PictureBlack => "picture_black",
+            Self::PictureFrozen => "picture_frozen",
+            Self::PictureDefocused => "picture_defocused",
+            Self::SceneMoved => "scene_moved",
+            Self::SoundDead => "sound_dead",
+            Self::SoundClipped => "sound_clipped",
+            Self::SoundHum => "sound_hum",
+            Self::SoundAbsent => "sound_absent",
+            Self::ClockOff => "clock_off",
+            Self::DiskForecast => "disk_forecast",
+            Self::DiskLow => "disk_low",
+            Self::DiskFailed => "disk_failed",
+            Self::RetrievalFailed => "retrieval_failed",
+            Self::BacklogGrows => "backlog_grows",
+        }
+    }
+}
+
 /// An alert; a later report with the same id replaces the earlier.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Alert {
@@ -56,4 +79,33 @@ pub struct Alert {
     pub end: Option<WallTime>,
     /// What was measured, with units; never personal data.
     pub detail: String,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_are_those_of_messages() {
+        let kinds: [AlertKind; 15] = [
+            AlertKind::LensCovered,
+            AlertKind::PictureBlack,
+            AlertKind::PictureFrozen,
+            AlertKind::PictureDefocused,
+            AlertKind::SceneMoved,
+            AlertKind::SoundDead,
+            AlertKind::SoundClipped,
+            AlertKind::SoundHum,
+            AlertKind::SoundAbsent,
+            AlertKind::ClockOff,
+            AlertKind::DiskForecast,
+            AlertKind::DiskLow,
+            AlertKind::DiskFailed,
+            AlertKind::RetrievalFailed,
+            AlertKind::BacklogGrows,
+        ];
+        for kind in kinds {
+            assert_eq!(serde_json::to_value(kind).unwrap(), kind.as_str());
+        }
+    }
 }

@@ -65,6 +65,7 @@ impl Role {
             Action::SeeFootage | Action::SeeInteractions => {
                 matches!(self, Self::Leader | Self::ComplaintHandler | Self::Auditor)
             }
+            Action::HoldFootage => matches!(self, Self::Leader | Self::ComplaintHandler),
             Action::SeeDevices => self == Self::Administrator,
             Action::SeePlaces => !matches!(self, Self::Integrator),
         }
@@ -111,6 +112,8 @@ pub enum Action {
     SeeFootage,
     /// To see tickets, dossiers, officers and ratings.
     SeeInteractions,
+    /// To say that footage must stay, and that it need not any more.
+    HoldFootage,
     /// To see recorders and their health.
     SeeDevices,
     /// To see that units, sites and counters exist.

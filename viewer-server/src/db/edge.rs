@@ -29,6 +29,8 @@ pub struct RecorderRow {
     pub disk_total_bytes: Option<i64>,
     /// Facts that it still holds.
     pub pending_facts: Option<i64>,
+    /// Seconds until only footage that must stay would be left on its disk.
+    pub disk_left_s: Option<i64>,
 }
 
 /// What a heartbeat tells of a recorder.
@@ -42,6 +44,8 @@ pub struct RecorderSeen {
     pub disk_total_bytes: u64,
     /// Facts that it still holds.
     pub pending_facts: u64,
+    /// Seconds until only footage that must stay would be left on its disk; `None` if never.
+    pub disk_left_s: Option<u64>,
 }
 
 /// Why an enrolment code does not admit a recorder.
@@ -159,7 +163,7 @@ impl Db {
     async fn recorder_rows(&self, only: Option<&RecorderId>) -> DbResult<Vec<RecorderRow>> {
         sqlx::query(
             "SELECT recorder_id, site_id, public_key, software, last_seen_us, facts_through, clock_offset_us,
-                 disk_free_bytes, disk_total_bytes, pending_facts
+                 disk_free_bytes, disk_total_bytes, pending_facts, disk_left_s
              FROM recorder WHERE recorder_id = $1 OR $1 IS NULL ORDER BY recorder_id",
         )
         .bind(only.map(|r| r.as_str().to_owned()))
@@ -178,6 +182,7 @@ impl Db {
                 disk_free_bytes: get(row, "disk_free_bytes")?,
                 disk_total_bytes: get(row, "disk_total_bytes")?,
                 pending_facts: get(row, "pending_facts")?,
+                disk_left_s: get(row, "disk_left_s")?,
             })
         })
         .collect()
@@ -208,7 +213,7 @@ impl Db {
     ) -> DbResult<()> {
         sqlx::query(
             "UPDATE recorder SET last_seen_us = $2, clock_offset_us = $3, disk_free_bytes = $4,
-                 disk_total_bytes = $5, pending_facts = $6 WHERE recorder_id = $1",
+                 disk_total_bytes = $5, pending_facts = $6, disk_left_s = $7 WHERE recorder_id = $1",
         )
         .bind(recorder.as_str())
         .bind(now.0)
@@ -216,6 +221,7 @@ impl Db {
         .bind(signed(seen.disk_free_bytes))
         .bind(signed(seen.disk_total_bytes))
         .bind(signed(seen.pending_facts))
+        .bind(seen.disk_left_s.map(signed))
         .execute(&self.writer)
         .await?;
         Ok(())

@@ -8,6 +8,7 @@ use archive::uplink::Fact;
 use jiff::tz::TimeZone;
 use sqlx::{Any, Transaction};
 
+use super::alert::put_alert;
 use super::chain::Chains;
 use super::event::{NewEvent, put_event};
 use super::{Db, DbError, DbResult, clock, get, get_id, signed, unsigned};
@@ -23,6 +24,8 @@ pub struct FactsStored {
     pub unusable: Vec<String>,
     /// Whether a stream's tracks changed.
     pub tracks_changed: bool,
+    /// Whether an alert began or ended.
+    pub alerts_changed: bool,
     /// How many entries of chains were taken over.
     pub chained: u64,
     /// What does not fit a chain; it is kept as evidence.
@@ -195,9 +198,19 @@ async fn store_fact(
             }
             chains.take(tx, stream, *number, entry).await?;
         }
-        Fact::AlertSeen { alert } => stored
-            .unusable
-            .push(format!("alert {:?}: this server keeps none", alert.kind)),
+        Fact::AlertSeen { alert } => {
+            if let Some(stream) = &alert.stream
+                && !is_recorded_by(tx, recorder, stream).await?
+            {
+                let kind = alert.kind.as_str();
+                stored
+                    .unusable
+                    .push(format!("alert {kind} of foreign stream {stream}"));
+                return Ok(());
+            }
+            put_alert(tx, recorder, alert).await?;
+            stored.alerts_changed = true;
+        }
         Fact::HealthReported { .. } => stored
             .unusable
             .push("proof of health: this server keeps none".to_owned()),

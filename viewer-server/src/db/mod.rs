@@ -6,6 +6,7 @@
 
 mod access_log;
 mod account;
+mod alert;
 mod chain;
 mod clock;
 mod day;
@@ -13,6 +14,7 @@ mod edge;
 mod event;
 mod fact;
 mod footage;
+mod hold;
 mod interaction;
 mod order;
 mod place;
@@ -33,6 +35,7 @@ use sqlx::{Any, AnyPool, ColumnIndex, ConnectOptions, Row, Transaction};
 
 pub use access_log::FootageRead;
 pub use account::{Account, SignedIn};
+pub use alert::AlertRow;
 pub use chain::{ChainConflict, ChainState, SegmentSeal};
 pub use clock::MAX_SEGMENT_US;
 pub use day::{DayBlock, DayRow};
@@ -40,6 +43,7 @@ pub use edge::{EnrolmentRefused, RecorderRow, RecorderSeen, Upload};
 pub use event::{EventRow, NewEvent};
 pub use fact::{FactsRefused, FactsStored, Teller};
 pub use footage::{SegmentRow, StoredSegment};
+pub use hold::Hold;
 pub use interaction::{Derived, InteractionRow, Rederived, RevisionRow, Why};
 pub use order::OrdersResumed;
 pub use queue::{Answered, Taken};

@@ -6,7 +6,7 @@ use archive::time::{DurationUs, WallTime};
 use archive::uplink::{MAX_ORDERS, Mark, MarkKind, Order};
 use sqlx::{Any, Transaction};
 
-use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
+use super::{Db, DbError, DbResult, get, get_id, hold, signed, unsigned};
 
 /// No recorder keeps footage for so long: older interactions are not told of.
 const MARKED_FOR_US: DurationUs = 400 * 86_400_000_000;
@@ -255,8 +255,9 @@ async fn order_all_in_force(
         let mark = mark(get(row, "interaction_id")?, get_id(row, "counter_id")?, footage);
         put_order(tx, recorder, &Order::Mark { mark }).await?;
     }
-    // Marks of interactions are in the rows above as they are now.
-    let is_told = |order: &Order| matches!(order, Order::Mark { mark } if mark.kind == MarkKind::Interaction);
+    hold::order_holds(tx, recorder).await?;
+    // Marks are in the rows above as they are now.
+    let is_told = |order: &Order| matches!(order, Order::Mark { .. });
     for order in waiting.iter().filter(|order| !is_told(order)) {
         put_order(tx, recorder, order).await?;
     }

@@ -6,7 +6,7 @@ use archive::ids::{CounterId, RecorderId, SiteId, UnitId};
 use archive::time::WallTime;
 use archive::uplink::StreamDescription;
 
-use super::{Db, DbResult, get, get_id};
+use super::{Db, DbResult, get, get_id, hold};
 use crate::places::{Counter, Places, Site, Stream, Unit};
 
 impl Db {
@@ -129,8 +129,15 @@ impl Db {
         streams: &[StreamDescription],
     ) -> DbResult<Result<(), CounterId>> {
         let mut tx = self.write().await?;
+        let mut has_more = false;
         for described in streams {
             let counter = described.stream.counter();
+            let known = sqlx::query("SELECT stream_id FROM stream WHERE stream_id = $1 AND recorder_id = $2")
+                .bind(described.stream.as_str())
+                .bind(recorder.as_str())
+                .fetch_optional(&mut *tx)
+                .await?;
+            has_more |= known.is_none();
             sqlx::query(
                 "INSERT INTO counter (counter_id, site_id, name) VALUES ($1, $2, $3)
                  ON CONFLICT (counter_id) DO UPDATE SET name = excluded.name
@@ -160,6 +167,10 @@ impl Db {
             .bind(i64::from(described.has_audio))
             .execute(&mut *tx)
             .await?;
+        }
+        if has_more {
+            // Whoever records a counter from now on must know what of it is held.
+            hold::order_holds(&mut tx, recorder).await?;
         }
         tx.commit().await?;
         Ok(Ok(()))

@@ -106,6 +106,7 @@ pub async fn enrol(
         disk_free_bytes: None,
         disk_total_bytes: None,
         pending_facts: None,
+        disk_left_s: None,
     };
     let given = code_hash(&code);
     db.enrol(&selector, |kept| access::is_same(kept, &given), &row, name, now)

@@ -269,6 +269,7 @@ async fn take(
             disk_total_bytes,
             pending_facts,
             streams,
+            disk_left_s,
             ..
         } => {
             let now = centre.now();
@@ -277,6 +278,7 @@ async fn take(
                 disk_free_bytes,
                 disk_total_bytes,
                 pending_facts,
+                disk_left_s,
             };
             centre.db.recorder_seen(&recorder.recorder_id, &seen, now).await?;
             let streams = own_streams(centre, &recorder.recorder_id, streams).await?;
@@ -362,6 +364,9 @@ async fn store(
     if stored.new_events > 0 {
         metrics::counter!("minhquay_events_total", "from" => "edge").increment(stored.new_events);
         centre.ingest.poke();
+    }
+    if stored.alerts_changed {
+        centre.supervision.poke();
     }
     if stored.tracks_changed {
         centre.forget_places().await;

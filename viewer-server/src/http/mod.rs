@@ -8,6 +8,7 @@ mod events;
 mod extract;
 mod footage;
 mod health;
+mod holds;
 mod interactions;
 mod live;
 mod live_state;
@@ -74,6 +75,8 @@ fn described() -> OpenApiRouter<Arc<Centre>> {
         .routes(routes!(interactions::search))
         .routes(routes!(interactions::interaction))
         .routes(routes!(interactions::dossier))
+        .routes(routes!(holds::place, holds::list))
+        .routes(routes!(holds::release))
         .routes(routes!(footage::get_playlist))
         .routes(routes!(footage::media))
         .routes(routes!(footage::still))

@@ -167,6 +167,18 @@ pub async fn counter(
     Ok(Json((**state).clone()))
 }
 
+/// Something that a recorder says is wrong.
+#[derive(Serialize, ToSchema)]
+pub struct RecorderAlert {
+    /// E.g. `disk_forecast` or `picture_black`.
+    kind: &'static str,
+    /// With which stream; null: with the recorder as a whole.
+    stream_id: Option<String>,
+    since: String,
+    /// What was measured.
+    detail: String,
+}
+
 /// A recorder and how it does.
 #[derive(Serialize, ToSchema)]
 pub struct RecorderView {
@@ -182,6 +194,10 @@ pub struct RecorderView {
     disk_total_bytes: Option<i64>,
     /// Facts that it still holds.
     pending_facts: Option<i64>,
+    /// Seconds until only footage that must stay would be left on its disk; null: never, or not known.
+    disk_left_s: Option<i64>,
+    /// What is wrong there, oldest first.
+    alerts: Vec<RecorderAlert>,
     streams: Vec<StreamState>,
     /// How far the centre has each stream's signed chain.
     chains: Vec<ChainView>,
@@ -223,6 +239,7 @@ pub async fn recorders(
         return Err(Problem::forbidden());
     }
     let places = centre.places().await?;
+    let alerts = centre.db.open_alerts().await?;
     let mut items = Vec::new();
     for row in centre.db.recorders().await? {
         if person
@@ -257,6 +274,16 @@ pub async fn recorders(
                 .site(&row.site_id)
                 .map_or_else(String::new, |s| s.name.clone()),
             streams: streams.into_iter().map(|s| centre.stream_state(s)).collect(),
+            alerts: alerts
+                .iter()
+                .filter(|a| a.recorder == row.recorder_id)
+                .map(|a| RecorderAlert {
+                    kind: a.alert.kind.as_str(),
+                    stream_id: a.alert.stream.as_ref().map(ToString::to_string),
+                    since: a.alert.start.to_string(),
+                    detail: a.alert.detail.clone(),
+                })
+                .collect(),
             recorder_id: row.recorder_id.to_string(),
             site_id: row.site_id.to_string(),
             last_seen: row.last_seen.map(|t| t.to_string()),
@@ -265,6 +292,7 @@ pub async fn recorders(
             disk_free_bytes: row.disk_free_bytes,
             disk_total_bytes: row.disk_total_bytes,
             pending_facts: row.pending_facts,
+            disk_left_s: row.disk_left_s,
         });
     }
     Ok(Json(Items { items }))

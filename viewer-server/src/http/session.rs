@@ -102,6 +102,7 @@ pub struct GrantView {
 #[derive(Serialize, ToSchema)]
 pub struct May {
     see_footage: bool,
+    hold_footage: bool,
     see_devices: bool,
 }
 
@@ -142,6 +143,7 @@ pub async fn me(State(centre): State<Arc<Centre>>, person: Person) -> Answer<Ans
             .collect(),
         may: May {
             see_footage: person.may(Action::SeeFootage),
+            hold_footage: person.may(Action::HoldFootage),
             see_devices: person.may(Action::SeeDevices),
         },
         username: person.username,

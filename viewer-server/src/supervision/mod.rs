@@ -110,8 +110,9 @@ impl Centre {
     /// [`DbError`].
     pub async fn supervise(&self) -> Result<(), DbError> {
         let places = self.places().await?;
+        let at_edge = self.db.open_alerts().await?;
         for counter in places.counters() {
-            let state = self.counter_state(&places, counter).await?;
+            let state = self.counter_state(&places, counter, &at_edge).await?;
             self.supervision.put(counter.counter_id.clone(), state);
         }
         Ok(())

@@ -9,7 +9,7 @@ use utoipa::ToSchema;
 
 use super::urgency;
 use crate::centre::Centre;
-use crate::db::{DbError, SearchFilter};
+use crate::db::{AlertRow, DbError, SearchFilter};
 use crate::places::{Counter, Places, Stream};
 
 const DAY_US: DurationUs = 24 * 3_600_000_000;
@@ -72,7 +72,8 @@ pub struct StreamState {
 /// Something that asks for attention.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Alert {
-    /// `recording_fault`, `recorder_offline`, `long_service`, `low_rating` or `long_wait`.
+    /// `recording_fault`, `recorder_offline`, `long_service`, `low_rating`, `long_wait`, or what a recorder tells of,
+    /// e.g. `picture_black` or `disk_low`.
     pub kind: &'static str,
     /// Since when.
     pub since: Option<String>,
@@ -176,6 +177,7 @@ impl Centre {
         &self,
         places: &Places,
         counter: &Counter,
+        at_edge: &[AlertRow],
     ) -> Result<CounterState, DbError> {
         let now = self.now();
         let id = &counter.counter_id;
@@ -196,6 +198,8 @@ impl Centre {
         self.add_rating(&mut live, &recent, now);
         self.add_wait(&mut live, counter, now).await?;
         live.alerts.extend(urgency::stream_alerts(&streams));
+        let recorders: Vec<_> = places.streams_of(id).map(|s| &s.recorder_id).collect();
+        live.alerts.extend(urgency::edge_alerts(id, &recorders, at_edge));
         live.urgency = urgency::of(&live.alerts);
         let site = places.site(&counter.site_id);
         Ok(CounterState {

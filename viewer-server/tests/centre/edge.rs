@@ -393,7 +393,7 @@ async fn a_heartbeat_shows_in_the_live_state(stage: &Stage) {
             pending_facts: 0,
             streams: [(STREAM.parse().unwrap(), health)].into(),
             chain_heads: [].into(),
-            disk_left_s: None,
+            disk_left_s: Some(86_400),
         }
     };
     recorder.tell(&beat(None)).await;
@@ -412,4 +412,5 @@ async fn a_heartbeat_shows_in_the_live_state(stage: &Stage) {
     let device = &stage.get(&admin, "/api/v1/recorders").await.json()["items"][0];
     assert_eq!(device["connected"], true);
     assert_eq!(device["clock_offset_ms"], 250);
+    assert_eq!(device["disk_left_s"], 86_400);
 }

@@ -83,7 +83,10 @@ async fn rooms_follow_the_roles(stage: &Stage) {
     let handler = stage.sign_in("hoa", Role::ComplaintHandler, "ba-dinh").await;
     let me = stage.get(&handler, "/api/v1/me").await.json();
     assert_eq!(me["rooms"], json!(["live", "search"]));
-    assert_eq!(me["may"], json!({"see_footage": true, "see_devices": false}));
+    assert_eq!(
+        me["may"],
+        json!({"see_footage": true, "hold_footage": true, "see_devices": false})
+    );
     let admin = stage.sign_in("quan-tri", Role::Administrator, "ha-noi").await;
     let me = stage.get(&admin, "/api/v1/me").await.json();
     assert_eq!(me["rooms"], json!(["devices"]));
