@@ -2,8 +2,12 @@
 import { createReadStream, statSync } from 'node:fs';
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Plugin } from 'vite';
+import type { components } from '../../src/api/schema.ts';
 import { playlist, sampleOf, still } from './media.ts';
 import { gapsOf, interactions, places, recorders, spansOf, units } from './world.ts';
+
+type S = components['schemas'];
+const holds: S['Hold'][] = [];
 
 const fold = (text: string) =>
   text.normalize('NFD').replace(/\p{M}/gu, '').replaceAll('đ', 'd').replaceAll('Đ', 'D').toLowerCase();
@@ -130,7 +134,7 @@ async function answer(req: IncomingMessage, res: ServerResponse, next: () => voi
           { role: 'administrator', unit_id: 'ha-noi', unit_name: 'Thành phố Hà Nội' },
         ],
         rooms: ['live', 'search', 'devices'],
-        may: { see_footage: true, see_devices: true },
+        may: { see_footage: true, hold_footage: true, see_devices: true },
       });
     case 'units':
       return json(res, { items: units });
@@ -176,6 +180,31 @@ async function answer(req: IncomingMessage, res: ServerResponse, next: () => voi
           },
         ],
       });
+    }
+    case 'holds': {
+      if (req.method === 'POST') {
+        const asked = JSON.parse(await body(req)) as S['NewHold'];
+        const { counter, ...rest } = asked;
+        const placed: S['Hold'] = {
+          ...rest,
+          hold_id: crypto.randomUUID(),
+          counter_id: counter,
+          placed_by: 'khieunai',
+          placed_at: new Date().toISOString(),
+          released_by: null,
+          released_at: null,
+        };
+        holds.push(placed);
+        return json(res, placed, 201);
+      }
+      if (req.method === 'DELETE') {
+        const found = holds.findIndex((h) => h.hold_id === id);
+        if (found < 0) return problem(res, 404, 'not_found');
+        holds.splice(found, 1);
+        res.statusCode = 204;
+        return res.end();
+      }
+      return json(res, { items: holds.filter((h) => h.counter_id === url.searchParams.get('counter')) });
     }
     case 'recorders':
       return json(res, { items: recorders });

@@ -363,5 +363,17 @@ export const recorders: S['Recorder'][] = sites.map((site, i) => ({
   disk_free_bytes: [812e9, 96e9, 640e9][i]!,
   disk_total_bytes: 1000e9,
   pending_facts: [0, 14, null][i]!,
+  disk_left_s: [null, 3 * 86_400, 26 * 86_400][i]!,
+  alerts:
+    i === 1
+      ? [
+          {
+            kind: 'disk_forecast' as const,
+            stream_id: null,
+            since: iso(startedAt - 2 * 3_600_000),
+            detail: 'at the rate of the last hours only footage that must stay is left in 72.0 hours',
+          },
+        ]
+      : [],
   streams: places.filter((p) => p.counter.site_id === site.id).flatMap((p) => p.counter.streams),
 }));

@@ -76,6 +76,10 @@ export const api = {
     settle(client.GET('/api/v1/interactions', { params: { query }, signal })),
   interaction: (id: string) => settle(client.GET('/api/v1/interactions/{id}', { params: { path: { id } } })),
   dossier: (code: string) => settle(client.GET('/api/v1/dossiers/{code}', { params: { path: { code } } })),
+  holds: (counter: string) => settle(client.GET('/api/v1/holds', { params: { query: { counter } } })),
+  hold: (counter: string, from: string, to: string, reason: string) =>
+    settle(client.POST('/api/v1/holds', { body: { counter, from, to, reason } })),
+  releaseHold: (id: string) => settle(client.DELETE('/api/v1/holds/{id}', { params: { path: { id } } })),
   recorders: () => settle(client.GET('/api/v1/recorders')),
 };
 

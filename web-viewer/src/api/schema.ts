@@ -27,7 +27,7 @@ export interface components {
       display_name: string;
       grants: { role: components['schemas']['Role']; unit_id: string; unit_name: string }[];
       rooms: string[];
-      may: { see_footage: boolean; see_devices: boolean };
+      may: { see_footage: boolean; hold_footage: boolean; see_devices: boolean };
     };
     Unit: { unit_id: string; name: string; parent_id: string | null };
     Site: { site_id: string; name: string; unit_id: string; unit_name: string; address: string | null };
@@ -59,8 +59,30 @@ export interface components {
       fault_cause: components['schemas']['GapCause'] | null;
       footage_until: string | null;
     };
+    EdgeAlertKind:
+      | 'lens_covered'
+      | 'picture_black'
+      | 'picture_frozen'
+      | 'picture_defocused'
+      | 'scene_moved'
+      | 'sound_dead'
+      | 'sound_clipped'
+      | 'sound_hum'
+      | 'sound_absent'
+      | 'clock_off'
+      | 'disk_forecast'
+      | 'disk_low'
+      | 'disk_failed'
+      | 'retrieval_failed'
+      | 'backlog_grows';
     Alert: {
-      kind: 'recording_fault' | 'recorder_offline' | 'long_service' | 'low_rating' | 'long_wait';
+      kind:
+        | 'recording_fault'
+        | 'recorder_offline'
+        | 'long_service'
+        | 'low_rating'
+        | 'long_wait'
+        | components['schemas']['EdgeAlertKind'];
       since: string | null;
       detail: string | null;
     };
@@ -209,7 +231,27 @@ export interface components {
       disk_free_bytes: number | null;
       disk_total_bytes: number | null;
       pending_facts: number | null;
+      disk_left_s: number | null;
+      alerts: components['schemas']['RecorderAlert'][];
       streams: components['schemas']['Stream'][];
+    };
+    RecorderAlert: {
+      kind: components['schemas']['EdgeAlertKind'];
+      stream_id: string | null;
+      since: string;
+      detail: string;
+    };
+    NewHold: { counter: string; from: string; to: string; reason: string };
+    Hold: {
+      hold_id: string;
+      counter_id: string;
+      from: string;
+      to: string;
+      reason: string;
+      placed_by: string;
+      placed_at: string;
+      released_by: string | null;
+      released_at: string | null;
     };
   };
 }
@@ -293,5 +335,39 @@ export interface paths {
   '/api/v1/interactions': OnlyGet<Schemas['InteractionPage'], InteractionQuery>;
   '/api/v1/interactions/{id}': OnlyGet<Schemas['InteractionDetail'], never, { id: string }>;
   '/api/v1/dossiers/{code}': OnlyGet<Schemas['Dossier'], never, { code: string }>;
+  '/api/v1/holds': {
+    parameters: Nothing;
+    get: {
+      parameters: { query?: { counter?: string }; header?: never; path?: never; cookie?: never };
+      requestBody?: never;
+      responses: { 200: Json<{ items: Schemas['Hold'][] }>; default: Failure };
+    };
+    put?: never;
+    post: {
+      parameters: Nothing;
+      requestBody: { content: { 'application/json': Schemas['NewHold'] } };
+      responses: { 201: Json<Schemas['Hold']>; default: Failure };
+    };
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/holds/{id}': {
+    parameters: Nothing;
+    get?: never;
+    put?: never;
+    post?: never;
+    delete: {
+      parameters: { query?: never; header?: never; path: { id: string }; cookie?: never };
+      requestBody?: never;
+      responses: { 204: Empty; default: Failure };
+    };
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
   '/api/v1/recorders': OnlyGet<{ items: Schemas['Recorder'][] }>;
 }

@@ -7,6 +7,7 @@ export type Counter = Schemas['Counter'];
 export type Dossier = Schemas['Dossier'];
 export type Gap = Schemas['Gap'];
 export type GapCause = Schemas['GapCause'];
+export type Hold = Schemas['Hold'];
 export type Interaction = Schemas['Interaction'];
 export type InteractionDetail = Schemas['InteractionDetail'];
 export type InteractionPage = Schemas['InteractionPage'];

@@ -48,6 +48,21 @@ const alerts: Record<Alert['kind'], () => string> = {
   long_service: m.alert_long_service,
   low_rating: m.alert_low_rating,
   long_wait: m.alert_long_wait,
+  lens_covered: m.alert_lens_covered,
+  picture_black: m.alert_picture_black,
+  picture_frozen: m.alert_picture_frozen,
+  picture_defocused: m.alert_picture_defocused,
+  scene_moved: m.alert_scene_moved,
+  sound_dead: m.alert_sound_dead,
+  sound_clipped: m.alert_sound_clipped,
+  sound_hum: m.alert_sound_hum,
+  sound_absent: m.alert_sound_absent,
+  clock_off: m.alert_clock_off,
+  disk_forecast: m.alert_disk_forecast,
+  disk_low: m.alert_disk_low,
+  disk_failed: m.alert_disk_failed,
+  retrieval_failed: m.alert_retrieval_failed,
+  backlog_grows: m.alert_backlog_grows,
 };
 export const alertKind = (kind: Alert['kind']) => (alerts[kind] ?? (() => kind))();
 
