@@ -169,6 +169,13 @@ pub(crate) fn append(root: &Path, path: &Path, size_bytes: u64, lines: &[u8]) ->
     Ok(())
 }
 
+/// Cuts off what lies behind the sound part of a log.
+pub(crate) fn cut_off(path: &Path, sound_bytes: u64) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(path)?;
+    file.set_len(sound_bytes)?;
+    file.sync_all()
+}
+
 /// Keeps a damaged log as `chain.damaged-N` and puts its sound beginning in its place.
 pub(crate) fn set_aside(path: &Path, sound_bytes: u64) -> io::Result<PathBuf> {
     let folder = path.parent().unwrap_or(Path::new("."));

@@ -13,7 +13,7 @@ use archive::seal::{ChainBody, ChainEntry, PublicKey};
 use archive::time::Clock;
 use ed25519_dalek::SigningKey;
 
-use super::chain_log::{Logged, append, line, log_path, opened_by, read_log, set_aside};
+use super::chain_log::{Logged, append, cut_off, line, log_path, opened_by, read_log, set_aside};
 use super::{Volume, WriteError, segment_path};
 use crate::index::{Applied, Batch, Change, Index, KnownChain, Remains};
 
@@ -136,7 +136,10 @@ impl Chains {
                 }
                 chain.resumed = Some(fault);
             }
-            (None, Some(torn)) => tracing::warn!(%stream, torn, "the torn end of the chain log is cut off"),
+            (None, Some(torn)) => {
+                tracing::warn!(%stream, torn, "the torn end of the chain log is cut off");
+                cut_off(&path, sound.size_bytes).map_err(failed)?;
+            }
             (None, None) => {}
         }
         Ok(chain)
