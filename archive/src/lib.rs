@@ -9,6 +9,7 @@ pub mod event;
 pub mod fmp4;
 pub mod fold;
 pub mod gap;
+pub mod health;
 pub mod ids;
 pub mod interaction;
 pub mod seal;

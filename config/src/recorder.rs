@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use archive::ids::{CounterId, Quality, SiteId, StreamId};
 use serde::Deserialize;
 
+use crate::health::HealthSettings;
 use crate::retention::RetentionSettings;
 use crate::upload::{UploadPolicy, UploadSettings, ViewpointUpload};
 use crate::{Problem, Settings};
@@ -37,6 +38,9 @@ pub struct RecorderSettings {
     /// How long footage stays, and what happens when the disk gets full.
     #[serde(default)]
     pub retention: RetentionSettings,
+    /// How picture and sound are watched.
+    #[serde(default)]
+    pub health: HealthSettings,
     /// The counters and their streams.
     #[serde(default, rename = "counter")]
     pub counters: Vec<CounterSettings>,
@@ -309,6 +313,7 @@ impl Settings for RecorderSettings {
             ));
         }
         self.retention.check(&mut problems);
+        self.health.check(&mut problems);
         if let Some(server) = &self.server
             && !has_scheme(&server.url, &["http", "https"])
         {

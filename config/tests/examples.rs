@@ -57,6 +57,7 @@ fn examples_state_the_true_defaults() {
     );
     let bare: RecorderSettings = parse(Path::new("r"), "site = \"a\"\ndata_dir = \"/d\"").unwrap();
     let mut shown: RecorderSettings = parse(Path::new("r"), &uncommented(RECORDER)).unwrap();
+    assert_eq!(bare.health, shown.health);
     assert_eq!(bare.listen, shown.listen);
     assert_eq!(bare.segment.duration_s, shown.segment.duration_s);
     assert_eq!(bare.segment.sync_ms, shown.segment.sync_ms);

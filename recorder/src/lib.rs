@@ -7,6 +7,7 @@ pub mod check;
 mod clock;
 pub mod disk;
 mod files;
+pub mod health;
 pub mod http;
 pub mod index;
 pub mod inputs;
@@ -22,7 +23,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use archive::ids::StreamId;
+use archive::ids::{CounterId, Quality, StreamId};
 use archive::time::Clock;
 use archive::uplink::StreamDescription;
 use site_config::recorder::{RecorderSettings, Source, StreamSettings};
@@ -31,7 +32,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
-use capture::{CaptureContext, Health, LiveTap};
+use alerts::Alerts;
+use capture::{CaptureContext, Examined, Examiner, Health, LiveTap};
 use index::{IndexError, Rolls, UploadRule};
 use inputs::EventJournal;
 use record::{Recorded, Writer, WriterSettings};
@@ -118,6 +120,27 @@ pub async fn run(
         post_us: i64::from(settings.retention.post_roll_s) * 1_000_000,
     });
 
+    let clock_seen = Arc::<health::ClockSeen>::default();
+    let (examiners, looked) = capture::examiners(examined(&settings))?;
+    let mut examiners: BTreeMap<StreamId, Arc<Examiner>> = examiners
+        .into_iter()
+        .map(|examiner| (examiner.stream().clone(), examiner))
+        .collect();
+    let watching = health::Watching {
+        counters: by_counter(&ids),
+        examiners: examiners.clone(),
+        alerts: Alerts::new(index.clone(), clock.clone()),
+        index: index.clone(),
+        clock: clock.clone(),
+        clock_seen: clock_seen.clone(),
+        recordings: recordings.clone(),
+        scenes: settings.data_dir.join("scenes"),
+        recorder: identity.as_ref().map(|identity| identity.recorder.clone()),
+        key: uplink::ensure_key(&settings.data_dir)?,
+        settings: settings.health.clone(),
+        shutdown: shutdown.clone(),
+    };
+
     let (captured, to_write) = mpsc::channel((WAITING_FRAGMENTS * streams.len()).max(WAITING_FRAGMENTS));
     let mut recorded = Vec::new();
     let mut captures = JoinSet::new();
@@ -134,6 +157,9 @@ pub async fn run(
             output: captured.clone(),
             requests: requested,
             tap: Arc::default(),
+            examiner: examiners
+                .remove(&stream.stream)
+                .unwrap_or_else(|| Examiner::idle(stream.stream.clone())),
             health: Arc::new(Health::default()),
             shutdown: shutdown.clone(),
         };
@@ -179,6 +205,9 @@ pub async fn run(
     }
 
     let mut tasks = JoinSet::new();
+    if settings.health.enabled {
+        tasks.spawn(health::keep(watching, looked));
+    }
     let (live_commands, live_requests) = mpsc::channel(64);
     let (live_ended, live_endings) = mpsc::channel(64);
     match (&settings.server, identity) {
@@ -197,6 +226,7 @@ pub async fn run(
                     health: health.clone(),
                     disk_left_s,
                     clock: clock.clone(),
+                    clock_seen: clock_seen.clone(),
                     live: live_commands,
                     shutdown: shutdown.clone(),
                 },
@@ -280,6 +310,38 @@ fn has_audio(source: &Source) -> bool {
         Source::Device { audio, .. } => audio.is_some(),
         Source::Test => true,
     }
+}
+
+/// What each stream is looked at for: the picture of a viewpoint's sub stream if it has one, since the lens is the
+/// same; the sound where it is recorded whole.
+fn examined(settings: &RecorderSettings) -> Vec<(StreamId, Examined)> {
+    if !settings.health.enabled {
+        return Vec::new();
+    }
+    let streams = settings.streams();
+    let has_sub = |main: &StreamId| {
+        streams.iter().any(|other| {
+            other.stream.quality() == Quality::Sub
+                && other.stream.counter() == main.counter()
+                && other.stream.viewpoint() == main.viewpoint()
+        })
+    };
+    let examined = |stream: &StreamSettings| Examined {
+        picture: stream.stream.quality() == Quality::Sub || !has_sub(&stream.stream),
+        sound: stream.stream.quality() == Quality::Main && has_audio(&stream.source),
+    };
+    streams
+        .iter()
+        .map(|stream| (stream.stream.clone(), examined(stream)))
+        .collect()
+}
+
+fn by_counter(streams: &[StreamId]) -> BTreeMap<CounterId, Vec<StreamId>> {
+    let mut counters: BTreeMap<CounterId, Vec<StreamId>> = BTreeMap::new();
+    for stream in streams {
+        counters.entry(stream.counter()).or_default().push(stream.clone());
+    }
+    counters
 }
 
 /// Two recorders on one index would spoil it; the kernel frees the lock also after a kill.

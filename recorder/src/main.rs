@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use archive::time::SystemClock;
 use clap::{Parser, Subcommand};
-use recorder::{capture, check, uplink};
+use recorder::{capture, check, health, uplink};
 use site_config::recorder::RecorderSettings;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -67,6 +67,15 @@ enum Command {
         /// File with the password at the camera.
         #[arg(long, requires = "username")]
         password_file: Option<PathBuf>,
+    },
+    /// Looks at recorded files for faults of picture and sound, as at a camera.
+    Examine {
+        /// MP4 or Matroska with H.264 or H.265.
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+        /// The counter did not serve: darkness is no fault.
+        #[arg(long)]
+        closed: bool,
     },
     /// Lists the cameras and microphones of this machine as the settings name them.
     Devices,
@@ -160,6 +169,12 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
             }
             anyhow::ensure!(report.has_picture, "no picture that could be recorded");
         }
+        Command::Examine { files, closed } => {
+            capture::init()?;
+            for file in files {
+                print_report(&file, &capture::examine_file(&file, !closed)?);
+            }
+        }
         Command::Devices => {
             capture::init()?;
             for line in capture::devices()? {
@@ -168,6 +183,28 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+fn print_report(file: &Path, report: &capture::FileReport) {
+    for (at_us, change) in &report.changes {
+        let kind = serde_json::to_value(change.kind).unwrap_or_default();
+        let turn = match change.turn {
+            health::Turn::Began(_) => "began",
+            health::Turn::Ended(_) => "ended",
+        };
+        let at_s = *at_us as f64 / 1e6;
+        println!(
+            "{at_s:.1} s: {} {turn}: {}",
+            kind.as_str().unwrap_or_default(),
+            change.detail
+        );
+    }
+    println!(
+        "{}: {} pictures and {} windows of sound were looked at",
+        file.display(),
+        report.pictures,
+        report.sounds
+    );
 }
 
 fn read_password(file: &Path) -> anyhow::Result<String> {

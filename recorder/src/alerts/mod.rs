@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use archive::alert::{Alert, AlertKind};
 use archive::ids::StreamId;
-use archive::time::Clock;
+use archive::time::{Clock, WallTime};
 
 use crate::index::{Index, IndexError};
 
@@ -37,11 +37,25 @@ impl Alerts {
         stream: Option<&StreamId>,
         detail: &str,
     ) -> Result<(), IndexError> {
+        self.raise_since(kind, stream, self.clock.wall(), detail).await
+    }
+
+    /// As [`Alerts::raise`], of something that has been wrong for a while.
+    ///
+    /// # Errors
+    /// As [`Alerts::raise`].
+    pub async fn raise_since(
+        &self,
+        kind: AlertKind,
+        stream: Option<&StreamId>,
+        start: WallTime,
+        detail: &str,
+    ) -> Result<(), IndexError> {
         let alert = Alert {
             alert_id: uuid::Uuid::now_v7(),
             kind,
             stream: stream.cloned(),
-            start: self.clock.wall(),
+            start,
             end: None,
             detail: detail.chars().take(500).collect(),
         };

@@ -42,6 +42,7 @@ pub(super) fn build(context: &CaptureContext, flow: &Arc<Flow>) -> Result<Graph,
         } => {
             let source = rtsp_source(url, *transport, username.as_deref(), password_file.as_deref())?;
             pipeline.add(&source)?;
+            watch_arrival(&source, flow);
             connect_rtsp(&pipeline, &source, &mux, *audio);
         }
         Source::Device {
@@ -60,6 +61,7 @@ pub(super) fn build(context: &CaptureContext, flow: &Arc<Flow>) -> Result<Graph,
                 fps: *fps,
                 bitrate_kbit: *bitrate_kbit,
             };
+            watch_source(&camera, flow);
             encode_picture(&pipeline, &mux, camera, &picture)?;
             if let Some(audio) = audio {
                 encode_sound(&pipeline, &mux, microphone(audio)?)?;
@@ -75,6 +77,7 @@ pub(super) fn build(context: &CaptureContext, flow: &Arc<Flow>) -> Result<Graph,
                 fps: 25,
                 bitrate_kbit: 500,
             };
+            watch_source(&camera, flow);
             encode_picture(&pipeline, &mux, camera, &picture)?;
             let tone = make("audiotestsrc")?;
             tone.set_property("is-live", true);
@@ -130,6 +133,49 @@ fn rtsp_source(
         source.set_property("user-pw", password.trim_end_matches(['\r', '\n']));
     }
     Ok(source)
+}
+
+/// Notes the packets of the picture as they come in, before the jitter buffer and all behind it.
+fn watch_arrival(source: &gst::Element, flow: &Arc<Flow>) {
+    let flow = Arc::downgrade(flow);
+    source.connect("new-manager", false, move |args| {
+        let manager = args.get(1)?.get::<gst::Element>().ok()?;
+        let flow = flow.clone();
+        manager.connect_pad_added(move |_, pad| {
+            if pad.name().starts_with("recv_rtp_sink_")
+                && let Some(flow) = flow.upgrade()
+            {
+                watch_picture_packets(pad, &flow);
+            }
+        });
+        None
+    });
+}
+
+fn watch_picture_packets(pad: &gst::Pad, flow: &Arc<Flow>) {
+    let flow = Arc::downgrade(flow);
+    let is_picture = std::sync::OnceLock::new();
+    pad.add_probe(
+        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+        move |pad, _| {
+            let Some(caps) = pad.current_caps() else {
+                return gst::PadProbeReturn::Ok;
+            };
+            if *is_picture.get_or_init(|| media_of(&caps).0 == "video")
+                && let Some(flow) = flow.upgrade()
+            {
+                flow.received_us
+                    .store(flow.clock.monotonic_us(), std::sync::atomic::Ordering::Relaxed);
+            }
+            gst::PadProbeReturn::Ok
+        },
+    );
+}
+
+fn watch_source(camera: &gst::Element, flow: &Arc<Flow>) {
+    if let Some(pad) = camera.static_pad("src") {
+        flow.watch_arrival(&pad);
+    }
 }
 
 /// What an RTP stream carries, by its caps.

@@ -4,11 +4,15 @@
 //! segment and fragments as bytes until it ends with a cause. Nothing here waits for a disk,
 //! a database or a viewer.
 
+mod decode;
 mod delay;
+mod examine;
+mod file;
 mod graph;
 mod live_audio;
 mod mux;
 mod probe;
+mod sampler;
 mod session;
 mod sink;
 mod supervise;
@@ -24,6 +28,8 @@ use site_config::recorder::Source;
 use tokio::sync::{mpsc, watch};
 use tokio_util::sync::CancellationToken;
 
+pub use examine::{Examined, Examiner, examiners};
+pub use file::{FileReport, examine_file};
 pub use probe::{ProbeReport, devices, probe};
 pub use supervise::supervise;
 pub use tap::{EncodedSample, LiveTap, SampleCodec, SampleKind};
@@ -43,6 +49,8 @@ pub struct CaptureContext {
     pub requests: watch::Receiver<Option<EndRequest>>,
     /// Live samples.
     pub tap: Arc<LiveTap>,
+    /// Looks at what passes.
+    pub examiner: Arc<Examiner>,
     /// How it does.
     pub health: Arc<Health>,
     /// Ends it in order.

@@ -9,7 +9,7 @@ use gst::prelude::*;
 use tokio::sync::mpsc;
 
 use super::delay::Delay;
-use super::{CaptureError, Health, LiveTap};
+use super::{CaptureError, Examiner, Health, LiveTap};
 
 /// A fragment is cut at least this often, so that a crash loses no more.
 const CHUNK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
@@ -34,12 +34,17 @@ pub(super) struct Flow {
     pub clock: Arc<dyn Clock>,
     pub health: Arc<Health>,
     pub tap: Arc<LiveTap>,
+    pub examiner: Arc<Examiner>,
     /// Monotonic time of the first picture, 0 if none came.
     pub first_video_us: AtomicI64,
     /// Monotonic time of the last sound at the muxer, 0 if none came.
     pub audio_us: AtomicI64,
     /// Monotonic time of the last sound from the camera, also when nobody takes it any more.
     pub audio_source_us: AtomicI64,
+    /// Monotonic time of the last of the picture that came in, before anything was done to it; 0 if nothing came.
+    pub received_us: AtomicI64,
+    /// Monotonic time of the last fragment that came out, 0 if none did.
+    pub fragment_us: AtomicI64,
     /// The camera answered and told its tracks.
     pub is_established: AtomicBool,
     /// How late pictures arrive.
@@ -54,21 +59,39 @@ impl Flow {
         clock: Arc<dyn Clock>,
         health: Arc<Health>,
         tap: Arc<LiveTap>,
+        examiner: Arc<Examiner>,
         ends: mpsc::Sender<(GapCause, String)>,
     ) -> Self {
         Self {
             clock,
             health,
             tap,
+            examiner,
             ends,
             first_video_us: AtomicI64::new(0),
             audio_us: AtomicI64::new(0),
             audio_source_us: AtomicI64::new(0),
+            received_us: AtomicI64::new(0),
+            fragment_us: AtomicI64::new(0),
             is_established: AtomicBool::new(false),
             delay: Delay::default(),
             first_keyframe_ns: AtomicU64::new(NONE_NS),
             last_split_ns: AtomicU64::new(NONE_NS),
         }
+    }
+
+    /// Notes what comes in at a pad, ahead of everything that could hang.
+    pub fn watch_arrival(self: &Arc<Self>, pad: &gst::Pad) {
+        let flow = Arc::downgrade(self);
+        pad.add_probe(
+            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
+            move |_, _| {
+                if let Some(flow) = flow.upgrade() {
+                    flow.received_us.store(flow.clock.monotonic_us(), Relaxed);
+                }
+                gst::PadProbeReturn::Ok
+            },
+        );
     }
 
     /// Ends the session; the first cause counts.
@@ -177,6 +200,7 @@ impl Mux {
                     }
                     if let Some(caps) = pad.current_caps() {
                         flow.tap.offer_picture(&caps, buffer, running);
+                        flow.examiner.offer_picture(&caps, buffer, now);
                     }
                     gst::PadProbeReturn::Ok
                 }
@@ -196,13 +220,15 @@ impl Mux {
                     gst::PadProbeReturn::Ok
                 }
                 Some(gst::PadProbeData::Buffer(buffer)) => {
-                    flow.audio_us.store(flow.clock.monotonic_us(), Relaxed);
+                    let now = flow.clock.monotonic_us();
+                    flow.audio_us.store(now, Relaxed);
                     let first_keyframe_ns = flow.first_keyframe_ns.load(Relaxed);
                     match running_time(pad, buffer) {
                         // Sound before the first picture would start the file without a picture.
                         Some(running) if running.nseconds() >= first_keyframe_ns => {
                             if let Some(caps) = pad.current_caps() {
                                 flow.tap.offer_sound(&caps, buffer, running);
+                                flow.examiner.offer_sound(&caps, buffer, now);
                             }
                             gst::PadProbeReturn::Ok
                         }

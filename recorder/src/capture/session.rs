@@ -20,10 +20,19 @@ const TICK: Duration = Duration::from_millis(250);
 const FIRST_PICTURE_US: i64 = 15_000_000;
 /// Without a picture for so long the camera counts as silent.
 const SILENCE_US: i64 = 5_000_000;
+/// What came in within this time still comes.
+const STILL_COMES_US: i64 = 2_000_000;
+/// Pictures that come in must come out as fragments within this; more than [`SOUND_DEADLINE_US`], since the muxer
+/// waits for sound.
+const OUTPUT_US: i64 = 10_000_000;
+/// A change of state that takes longer hangs.
+const STATE_WITHIN: Duration = Duration::from_secs(6);
 /// Announced sound that stays away for so long is given up; less than [`SILENCE_US`], since the muxer waits for it.
 const SOUND_DEADLINE_US: i64 = 3_000_000;
 /// Sound that was given up and comes back starts a new run, but not more often than this.
 const SOUND_RETRY_US: i64 = 60_000_000;
+/// Whether sound comes is told so often.
+const SOUND_NOTED_US: i64 = 3_000_000;
 /// Between two anchors.
 const ANCHOR_US: i64 = 10_000_000;
 /// The wall clock moved so much against the monotonic one between two looks: it was set.
@@ -39,6 +48,8 @@ pub(super) struct SessionEnd {
     pub run: Option<RunId>,
     pub cause: GapCause,
     pub detail: String,
+    /// The pipeline could not be stopped: it holds its threads and its memory.
+    pub is_hung: bool,
 }
 
 /// Captures until something ends it.
@@ -48,6 +59,7 @@ pub(super) async fn run(context: &CaptureContext) -> SessionEnd {
         context.clock.clone(),
         context.health.clone(),
         context.tap.clone(),
+        context.examiner.clone(),
         ends,
     ));
     let building = {
@@ -66,11 +78,23 @@ pub(super) async fn run(context: &CaptureContext) -> SessionEnd {
     };
     finish(&graph).await;
     context.tap.detach();
+    context.examiner.detach();
     let run = graph.sink.current().map(|c| c.run);
-    if set_state(&graph.pipeline, gst::State::Null).await.is_ok() {
-        stop_on_drop.disarm();
+    let stopped = set_state(&graph.pipeline, gst::State::Null).await;
+    // One that hangs is still being stopped: asking it twice would only take another thread.
+    stop_on_drop.disarm();
+    let is_hung = stopped.is_err();
+    if let Err(error) = stopped {
+        metrics::counter!("recorder_pipelines_hung_total", "stream" => context.stream.to_string())
+            .increment(1);
+        tracing::error!(stream = %context.stream, error, "a pipeline can't be stopped; its threads are left behind");
     }
-    SessionEnd { run, cause, detail }
+    SessionEnd {
+        run,
+        cause,
+        detail,
+        is_hung,
+    }
 }
 
 fn fault(detail: String) -> SessionEnd {
@@ -78,6 +102,7 @@ fn fault(detail: String) -> SessionEnd {
         run: None,
         cause: GapCause::CameraFaulty,
         detail,
+        is_hung: false,
     }
 }
 
@@ -102,11 +127,19 @@ impl Drop for StopOnDrop {
 
 async fn set_state(pipeline: &gst::Pipeline, state: gst::State) -> Result<(), String> {
     let pipeline = pipeline.clone();
-    let change = tokio::task::spawn_blocking(move || pipeline.set_state(state));
-    match tokio::time::timeout(Duration::from_secs(10), change).await {
+    let (changed, is_changed) = tokio::sync::oneshot::channel();
+    // A thread of its own: one that hangs must not be missing among those that the whole program shares.
+    std::thread::Builder::new()
+        .name("set-state".to_owned())
+        .spawn(move || {
+            // Nobody waits any more for one that came too late.
+            let _ = changed.send(pipeline.set_state(state));
+        })
+        .map_err(|e| format!("no thread to bring the pipeline to {state:?}: {e}"))?;
+    match tokio::time::timeout(STATE_WITHIN, is_changed).await {
         Ok(Ok(Ok(_))) => Ok(()),
         Ok(Ok(Err(_))) => Err(format!("the pipeline does not go to {state:?}")),
-        Ok(Err(panic)) => Err(format!("the pipeline fell over going to {state:?}: {panic}")),
+        Ok(Err(_)) => Err(format!("the pipeline fell over going to {state:?}")),
         Err(_) => Err(format!("the pipeline hangs going to {state:?}")),
     }
 }
@@ -138,6 +171,7 @@ struct Watch<'a> {
     anchored_us: i64,
     /// When announced sound was given up.
     sound_given_up_us: Option<i64>,
+    sound_noted_us: i64,
     /// Wall minus monotonic time at the last look.
     offset_us: i64,
     delay_checked_us: i64,
@@ -164,6 +198,7 @@ async fn watch(
         started_us: now,
         anchored_us: now,
         sound_given_up_us: None,
+        sound_noted_us: now,
         offset_us: context.clock.wall().0 - now,
         delay_checked_us: now,
     };
@@ -225,9 +260,27 @@ impl Watch<'_> {
         let age_us = now - self.context.health.last_sample_us.load(Relaxed);
         if age_us > SILENCE_US {
             let age_s = age_us / 1_000_000;
+            // What the camera still sends is stuck in between.
+            return Some(if now - self.flow.received_us.load(Relaxed) < STILL_COMES_US {
+                (
+                    GapCause::CameraFaulty,
+                    format!(
+                        "the camera sends pictures, but the pipeline has given none for {age_s} s: it hangs"
+                    ),
+                )
+            } else {
+                (
+                    GapCause::CameraSilent,
+                    format!("the camera sent no picture for {age_s} s"),
+                )
+            });
+        }
+        let given_us = self.flow.fragment_us.load(Relaxed).max(first_video_us);
+        if now - given_us > OUTPUT_US {
+            let age_s = (now - given_us) / 1_000_000;
             return Some((
-                GapCause::CameraSilent,
-                format!("the camera sent no picture for {age_s} s"),
+                GapCause::CameraFaulty,
+                format!("pictures come, but the muxer has given nothing for {age_s} s: it hangs"),
             ));
         }
         if let Some(end) = self.check_camera_clock(now) {
@@ -279,6 +332,7 @@ impl Watch<'_> {
     async fn check_sound(&mut self, now: i64, first_video_us: i64) -> Option<(GapCause, String)> {
         self.graph.mux.pad(TrackKind::Audio)?;
         let source_us = self.flow.audio_source_us.load(Relaxed);
+        self.note_sound(now, source_us.max(first_video_us));
         if let Some(given_up_us) = self.sound_given_up_us {
             let is_back = source_us > given_up_us && now - source_us < SOUND_DEADLINE_US;
             return (is_back && now - given_up_us > SOUND_RETRY_US)
@@ -298,6 +352,15 @@ impl Watch<'_> {
             tokio::task::spawn_blocking(move || mux.give_up_audio());
         }
         None
+    }
+
+    /// Tells the watch over health whether sound comes, as long as pictures do.
+    fn note_sound(&mut self, now: i64, last_us: i64) {
+        let has_pictures = now - self.context.health.last_sample_us.load(Relaxed) < SOUND_NOTED_US;
+        if has_pictures && now - self.sound_noted_us >= SOUND_NOTED_US {
+            self.sound_noted_us = now;
+            self.context.examiner.note_sound(now - last_us, now);
+        }
     }
 
     fn anchor(&mut self, now: i64) -> Option<(GapCause, String)> {

@@ -145,6 +145,9 @@ impl Receiver {
                 &single
             }
         };
+        self.flow
+            .fragment_us
+            .store(self.flow.clock.monotonic_us(), Relaxed);
         let (init, bytes) = split_init(list);
         if let Some((init, pts)) = init {
             self.begin(init, pts)?;

@@ -136,13 +136,17 @@ impl LiveTap {
 
     /// A session is over.
     pub(super) fn detach(&self) {
-        *self.gop.lock().unwrap_or_else(PoisonError::into_inner) = Gop::default();
+        // A thread of the session may hang while it holds this; the next keyframe begins anew in any case.
+        if let Ok(mut gop) = self.gop.try_lock() {
+            *gop = Gop::default();
+        }
         *self.keyframe_pad.lock().unwrap_or_else(PoisonError::into_inner) = None;
         self.stop_audio();
     }
 
     fn stop_audio(&self) {
-        let stopped = self.audio.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // Held while a transcoder starts, which may hang; it is then stopped by a later look.
+        let stopped = self.audio.try_lock().ok().and_then(|mut audio| audio.take());
         drop(stopped);
     }
 
@@ -201,11 +205,7 @@ impl LiveTap {
 
     /// Ends the transcoder that nobody listens to any more.
     pub(super) fn rest(&self) {
-        let is_running = self
-            .audio
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .is_some();
+        let is_running = self.audio.try_lock().is_ok_and(|audio| audio.is_some());
         if is_running && !self.has_subscribers() {
             self.stop_audio();
         }

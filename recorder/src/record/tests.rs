@@ -36,6 +36,7 @@ async fn captured() -> Vec<Captured> {
         output,
         requests: requested,
         tap: Arc::default(),
+        examiner: crate::capture::Examiner::idle(stream()),
         health: Arc::default(),
         shutdown: shutdown.clone(),
     };

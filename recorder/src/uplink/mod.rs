@@ -168,6 +168,8 @@ pub struct Uplink {
     pub disk_left_s: watch::Receiver<Option<u64>>,
     /// Time.
     pub clock: Arc<dyn Clock>,
+    /// Where the difference of the clocks is noted.
+    pub clock_seen: Arc<crate::health::ClockSeen>,
     /// Where live commands go.
     pub live: mpsc::Sender<LiveCommand>,
     /// Ends it.

@@ -223,6 +223,7 @@ async fn take_command(uplink: &Uplink, link: &Link, message: ToRecorder) -> Resu
         ToRecorder::HeartbeatSeen { wall } => {
             let offset_us = uplink.clock.wall() - wall;
             metrics::gauge!("recorder_clock_offset_seconds").set(offset_us as f64 / 1e6);
+            uplink.clock_seen.note(offset_us, uplink.clock.monotonic_us());
             return Ok(());
         }
         ToRecorder::Receipts { receipts } => {

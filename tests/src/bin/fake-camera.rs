@@ -4,7 +4,8 @@
 //! fake-camera --listen 127.0.0.1:8554 --control 127.0.0.1:8555 \
 //!     --mount cam1=proof \
 //!     --mount cam2=proof,codec=h265,audio=pcmu,size=640x360,fps=25,bitrate=600,gop=50,b-frames=2 \
-//!     --mount cam3=file:DIR/counter-1.main.mp4
+//!     --mount cam3=file:DIR/counter-1.main.mp4 \
+//!     --mount cam4=room:DIR/counter-1.sub.mp4,size=320x180,fps=12
 //! fake-camera --user viewer --password secret --mounts mounts.json
 //! fake-camera material --dir DIR
 //! ```
@@ -15,7 +16,9 @@
 //!
 //! The control port takes
 //! `POST /mounts/cam1/fault` with `{"fault": "drop_connection"}`, `hang`, `refuse` (`seconds`), `loss` (`percent`),
-//! `garbage` (`percent`), `pts_jump` (`seconds`), `ssrc_change`, `audio_absent`, `clock_off` (`seconds`);
+//! `garbage` (`percent`), `pts_jump` (`seconds`), `ssrc_change`, `audio_absent`, `clock_off` (`seconds`); a mount of
+//! `room:` also `picture` (`what`: `cover`, `black`, `freeze`, `defocus`, `move`, `lights_off`, `empty`) and `sound`
+//! (`what`: `dead`, `clip`, `hum`);
 //! `POST /mounts/cam1/clear`; `PUT /mounts/cam1` with a mount as in `mounts.json`, shown from the next connection on;
 //! `GET /mounts`.
 //!

@@ -5,6 +5,8 @@ use std::sync::{Mutex, PoisonError};
 use gst::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use super::room::{PictureFault, SoundFault};
+
 /// One fault, as the control port takes it: `{"fault": "loss", "percent": 5}`.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "fault", rename_all = "snake_case", deny_unknown_fields)]
@@ -37,6 +39,16 @@ pub enum Fault {
     SsrcChange,
     /// Sound is announced but not sent.
     AudioAbsent,
+    /// The picture is spoilt before it is encoded; only a mount of `room:` shows it.
+    Picture {
+        /// How.
+        what: PictureFault,
+    },
+    /// The sound is spoilt before it is encoded; only a mount of `room:` gives it.
+    Sound {
+        /// How.
+        what: SoundFault,
+    },
     /// The wall clock in RTCP sender reports is wrong.
     ClockOff {
         /// Ahead, or behind if negative.
@@ -55,6 +67,10 @@ pub struct ActiveFaults {
     pub loss_percent: f64,
     /// See [`Fault::Garbage`].
     pub garbage_percent: f64,
+    /// See [`Fault::Picture`].
+    pub picture: Option<PictureFault>,
+    /// See [`Fault::Sound`].
+    pub sound: Option<SoundFault>,
     /// See [`Fault::ClockOff`].
     pub clock_off_seconds: i32,
     /// Sum of all jumps since the camera started; a connection sees those since its own start.
@@ -84,6 +100,8 @@ impl Faults {
             Fault::PtsJump { seconds } => active.pts_jump_seconds += seconds,
             Fault::SsrcChange => active.ssrc_changes += 1,
             Fault::AudioAbsent => active.audio_absent = true,
+            Fault::Picture { what } => active.picture = Some(what),
+            Fault::Sound { what } => active.sound = Some(what),
             Fault::ClockOff { seconds } => active.clock_off_seconds = seconds,
         }
     }
@@ -131,6 +149,12 @@ mod tests {
         assert_eq!(
             read(r#"{"fault":"drop_connection"}"#),
             Some(Fault::DropConnection)
+        );
+        assert_eq!(
+            read(r#"{"fault":"picture","what":"lights_off"}"#),
+            Some(Fault::Picture {
+                what: PictureFault::LightsOff
+            })
         );
         assert_eq!(read(r#"{"fault":"loss"}"#), None);
         assert_eq!(read(r#"{"fault":"meteor"}"#), None);

@@ -1,4 +1,4 @@
-//! The proof pattern in real time: drawn and sounded here, encoded once, published to a feed.
+//! The proof pattern or real pictures in real time: drawn and sounded here, encoded once, published to a feed.
 //!
 //! Frame k is taken at `start + k / fps` on the system clock, where `start` lies at a full second of wall time;
 //! sound sample i at `start + i / rate`. Picture and sound so come from one clock, and each flash and each beep
@@ -10,8 +10,10 @@ use std::sync::{Arc, OnceLock};
 use archive::time::{Clock, WallTime};
 use gst::prelude::*;
 
+use super::fault::Faults;
 use super::feed::{Feed, Track};
-use super::spec::{AudioCodec, MountSpec, VideoCodec};
+use super::room::Room;
+use super::spec::{AudioCodec, MountSpec, Source, VideoCodec};
 use super::{CameraError, Running};
 use crate::proof::{Mark, picture, sound};
 
@@ -21,7 +23,15 @@ const FLASH_US: i64 = 80_000;
 const START_DEADLINE: gst::ClockTime = gst::ClockTime::from_seconds(20);
 
 /// Starts drawing and encoding; frames are numbered from `first_number`.
-pub fn start(spec: &MountSpec, first_number: u32) -> Result<(Arc<Feed>, Running), CameraError> {
+pub fn start(
+    spec: &MountSpec,
+    first_number: u32,
+    faults: &Arc<Faults>,
+) -> Result<(Arc<Feed>, Running), CameraError> {
+    let room = match &spec.source {
+        Source::Room(path) => Some(Room::load(path, spec, rate_hz(spec.audio))?),
+        Source::Proof | Source::File(_) => None,
+    };
     let pipeline = gst::parse::launch(&description(spec))
         .map_err(CameraError::Pipeline)?
         .downcast::<gst::Pipeline>()
@@ -32,6 +42,8 @@ pub fn start(spec: &MountSpec, first_number: u32) -> Result<(Arc<Feed>, Running)
     let is_stopped = Arc::new(AtomicBool::new(false));
     let generator = Generator {
         spec: spec.clone(),
+        room,
+        faults: faults.clone(),
         timeline,
         video: app_src(&pipeline, "video"),
         audio: app_src(&pipeline, "audio"),
@@ -214,6 +226,9 @@ impl Timeline {
 
 struct Generator {
     spec: MountSpec,
+    /// What is shown instead of the proof pattern.
+    room: Option<Room>,
+    faults: Arc<Faults>,
     timeline: Timeline,
     video: Option<gst_app::AppSrc>,
     audio: Option<gst_app::AppSrc>,
@@ -244,7 +259,11 @@ impl Generator {
         let wall = timeline.wall(frame);
         let has_flash = wall.0.rem_euclid(SECOND_US) < FLASH_US;
         let (width, height) = (self.spec.width as usize, self.spec.height as usize);
-        let picture = picture::draw(width, height, Mark { number, wall }, has_flash);
+        let faults = self.faults.active();
+        let picture = match &self.room {
+            Some(room) => room.picture(frame, faults.picture),
+            None => picture::draw(width, height, Mark { number, wall }, has_flash),
+        };
         let times = |from_ns: u64, to_ns: u64, data: Vec<u8>| {
             let mut buffer = gst::Buffer::from_mut_slice(data);
             let writable = buffer.make_mut();
@@ -267,7 +286,11 @@ impl Generator {
         let (from, to) = (timeline.sound_index(frame - 1), timeline.sound_index(frame));
         let rate_hz = rate_hz(self.spec.audio);
         let samples = (from..to)
-            .flat_map(|i| sound::sample(i, rate_hz).to_le_bytes())
+            .map(|i| match &self.room {
+                Some(room) => room.sample(i, faults.sound),
+                None => sound::sample(i, rate_hz),
+            })
+            .flat_map(i16::to_le_bytes)
             .collect();
         let at_ns = |index: u64| index * 1_000_000_000 / timeline.rate_hz;
         audio.push_buffer(times(at_ns(from), at_ns(to), samples)).is_ok()

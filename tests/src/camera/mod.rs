@@ -1,6 +1,6 @@
 //! A fake camera: an RTSP server with one or many mounts, and faults by command.
 //!
-//! A mount shows the proof pattern ([`crate::proof`]) or repeats an encoded file. Samples carry the time at which
+//! A mount shows the proof pattern ([`crate::proof`]), real pictures that can be spoilt, or repeats an encoded file. Samples carry the time at which
 //! they were taken; RTCP sender reports tell it truly unless [`Fault::ClockOff`] is on.
 
 mod control;
@@ -9,6 +9,7 @@ mod feed;
 mod file_source;
 mod live_source;
 mod packet;
+mod room;
 mod rtsp;
 mod spec;
 
@@ -23,6 +24,7 @@ use serde::Serialize;
 
 pub use control::router;
 pub use fault::{ActiveFaults, Fault};
+pub use room::{PictureFault, SoundFault};
 pub use spec::{AudioCodec, InvalidSpec, MountSpec, Source, VideoCodec};
 
 use fault::Faults;
@@ -134,10 +136,11 @@ impl FakeCamera {
         let mut mounts = Vec::new();
         for (name, spec) in settings.mounts {
             spec.check()?;
-            let content = Mutex::new(start_content(spec, 0)?);
+            let faults: Arc<Faults> = Arc::default();
+            let content = Mutex::new(start_content(spec, 0, &faults)?);
             mounts.push(Arc::new(Mount {
                 name,
-                faults: Arc::default(),
+                faults,
                 content,
                 clients: Mutex::default(),
             }));
@@ -191,7 +194,7 @@ impl FakeCamera {
         let mount = self.mount(mount)?;
         spec.check()?;
         let next_number = mount.content().feed.last_frame() + 1;
-        let content = start_content(spec, next_number as u32)?;
+        let content = start_content(spec, next_number as u32, &mount.faults)?;
         let old = std::mem::replace(&mut *mount.content(), content);
         self.server.mount(mount);
         mount.close_clients();
@@ -244,9 +247,9 @@ impl Mount {
     }
 }
 
-fn start_content(spec: MountSpec, first_number: u32) -> Result<Content, CameraError> {
+fn start_content(spec: MountSpec, first_number: u32, faults: &Arc<Faults>) -> Result<Content, CameraError> {
     let (feed, running) = match &spec.source {
-        Source::Proof => live_source::start(&spec, first_number)?,
+        Source::Proof | Source::Room(_) => live_source::start(&spec, first_number, faults)?,
         Source::File(path) => file_source::start(path, spec.audio != AudioCodec::None)?,
     };
     Ok(Content {

@@ -11,6 +11,8 @@ use serde::{Deserialize, Serialize};
 pub enum Source {
     /// The proof pattern, encoded live.
     Proof,
+    /// The start of a video, decoded, spoilt as told, and encoded live.
+    Room(PathBuf),
     /// An encoded MP4 or MKV, repeated without end and never encoded again.
     File(PathBuf),
 }
@@ -124,7 +126,7 @@ impl MountSpec {
     }
 }
 
-/// Reads `proof` or `file:PATH`, followed by options: `,codec=h264|h265` `,audio=none|aac|opus|pcmu|pcma`
+/// Reads `proof`, `room:PATH` or `file:PATH`, followed by options: `,codec=h264|h265` `,audio=none|aac|opus|pcmu|pcma`
 /// `,size=WxH` `,fps=N` `,bitrate=KBPS` `,gop=FRAMES` `,b-frames=N`.
 impl FromStr for MountSpec {
     type Err = InvalidSpec;
@@ -135,8 +137,9 @@ impl FromStr for MountSpec {
         let mut spec = Self {
             source: match source.split_once(':') {
                 None if source == "proof" => Source::Proof,
+                Some(("room", path)) if !path.is_empty() => Source::Room(path.into()),
                 Some(("file" | "people", path)) if !path.is_empty() => Source::File(path.into()),
-                _ => return Err(invalid("source", source, "proof or file:PATH")),
+                _ => return Err(invalid("source", source, "proof, room:PATH or file:PATH")),
             },
             ..Self::default()
         };
