@@ -10,7 +10,7 @@ use archive::time::WallTime;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction};
 
-use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
+use super::{Db, DbError, DbResult, edge_segment, get, get_id, signed, unsigned};
 
 /// Pieces of evidence kept of one recorder; a broken one must not fill the disk.
 const MAX_CONFLICTS: i64 = 10_000;
@@ -146,6 +146,7 @@ impl<'a> Chains<'a> {
             Ok(read) => {
                 put(tx, self.recorder, &read, entry, hash, self.now).await?;
                 self.taken += 1;
+                edge_segment::follow(tx, self.recorder, &read).await?;
                 self.compare(tx, &read).await
             }
             Err(fault) => self.keep(tx, &set_aside(&fault.to_string())).await,

@@ -4,7 +4,7 @@ use archive::ids::{RecorderId, SegmentKey, SiteId, StreamId};
 use archive::segment::SegmentManifest;
 use archive::time::WallTime;
 
-use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
+use super::{Db, DbError, DbResult, edge_segment, get, get_id, signed, unsigned};
 
 /// A recorder as the catalogue knows it.
 #[derive(Debug, Clone)]
@@ -263,6 +263,7 @@ impl Db {
         manifest_json: &str,
         now: WallTime,
     ) -> DbResult<()> {
+        let mut tx = self.write().await?;
         sqlx::query(
             "INSERT INTO upload (recorder_id, stream_id, sequence, manifest, sha256, size_bytes, started_us)
              VALUES ($1, $2, $3, $4, $5, $6, $7)
@@ -276,9 +277,10 @@ impl Db {
         .bind(manifest.sha256.to_string())
         .bind(signed(manifest.size_bytes))
         .bind(now.0)
-        .execute(&self.writer)
+        .execute(&mut *tx)
         .await?;
-        Ok(())
+        edge_segment::promised(&mut tx, recorder, manifest).await?;
+        Ok(tx.commit().await?)
     }
 
     /// The uploads that were begun before a moment and have not ended.

@@ -11,7 +11,7 @@ use sqlx::{Any, Transaction};
 use super::alert::put_alert;
 use super::chain::Chains;
 use super::event::{NewEvent, put_event};
-use super::{Db, DbError, DbResult, clock, get, get_id, signed, unsigned};
+use super::{Db, DbError, DbResult, clock, edge_segment, get, get_id, signed, unsigned};
 
 /// What storing facts led to.
 #[derive(Debug, Clone, Default)]
@@ -174,6 +174,7 @@ async fn store_fact(
                     .push(format!("lost segment of foreign stream {key}"));
                 return Ok(());
             }
+            edge_segment::remove(tx, recorder, key).await?;
             sqlx::query(
                 "INSERT INTO lost_segment (recorder_id, stream_id, sequence, reason) VALUES ($1, $2, $3, $4)
                  ON CONFLICT (stream_id, sequence, recorder_id) DO NOTHING",

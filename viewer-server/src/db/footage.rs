@@ -9,7 +9,7 @@ use sqlx::any::AnyRow;
 use super::chain::{SegmentSeal, flag_if_not_as_sealed};
 use super::clock::{MAX_SEGMENT_US, clock_between};
 use super::window::{SpanRow, span_row};
-use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
+use super::{Db, DbError, DbResult, edge_segment, get, get_id, signed, unsigned};
 
 /// A segment as the catalogue knows it.
 #[derive(Debug, Clone)]
@@ -133,6 +133,7 @@ impl Db {
             .bind(signed(manifest.key.sequence))
             .execute(&mut *tx)
             .await?;
+        edge_segment::remove(&mut tx, stored.recorder, &manifest.key).await?;
         let is_otherwise =
             flag_if_not_as_sealed(&mut tx, stored.recorder, &manifest.key, &stored.seal(), now).await?;
         tx.commit().await?;

@@ -209,7 +209,20 @@ async fn renumber(tx: &mut Transaction<'static, Any>, recorder: &RecorderId, thr
     for row in &rows {
         let order =
             serde_json::from_str(get(row, "body")?).map_err(|e| DbError::damaged("edge_order.body", e))?;
-        put_order(tx, recorder, &order).await?;
+        put_again(tx, recorder, &order).await?;
+    }
+    Ok(())
+}
+
+/// Orders once more; a fetch goes by its new number from here on.
+async fn put_again(tx: &mut Transaction<'static, Any>, recorder: &RecorderId, order: &Order) -> DbResult<()> {
+    let number = put_order(tx, recorder, order).await?;
+    if let Order::Fetch { request, .. } = order {
+        sqlx::query("UPDATE footage_fetch SET order_number = $2 WHERE fetch_id = $1")
+            .bind(request.to_string())
+            .bind(signed(number))
+            .execute(&mut **tx)
+            .await?;
     }
     Ok(())
 }
@@ -256,8 +269,27 @@ async fn order_all_in_force(
         put_order(tx, recorder, &Order::Mark { mark }).await?;
     }
     hold::order_holds(tx, recorder).await?;
-    // Marks are in the rows above as they are now.
-    let is_told = |order: &Order| matches!(order, Order::Mark { .. });
+    let fetches = sqlx::query(
+        "SELECT fetch_id, stream_id, from_us, to_us FROM footage_fetch WHERE recorder_id = $1 AND ended_us IS NULL
+         ORDER BY made_us",
+    )
+    .bind(recorder.as_str())
+    .fetch_all(&mut **tx)
+    .await?;
+    for row in &fetches {
+        let order = Order::Fetch {
+            request: get_id(row, "fetch_id")?,
+            stream: get_id(row, "stream_id")?,
+            from: WallTime(get(row, "from_us")?),
+            to: WallTime(get(row, "to_us")?),
+        };
+        put_again(tx, recorder, &order).await?;
+    }
+    // What the rows above say as it is now is not said twice.
+    let is_told = |order: &Order| match order {
+        Order::Mark { .. } | Order::Fetch { .. } | Order::FetchCancelled { .. } => true,
+        Order::Unmark { .. } => false,
+    };
     for order in waiting.iter().filter(|order| !is_told(order)) {
         put_order(tx, recorder, order).await?;
     }

@@ -4,7 +4,9 @@
 //! streams that it records itself.
 
 mod abandoned;
+mod arriving;
 mod enrol;
+mod fetches;
 mod manifest;
 mod orders;
 mod pieces;
@@ -12,7 +14,9 @@ mod session;
 mod sessions;
 mod upload;
 
+pub use arriving::Arriving;
 pub use enrol::{EnrolError, Enrolled, NewCode, enrol, new_code};
+pub use fetches::FetchProgress;
 pub use manifest::{InvalidManifest, check_manifest};
 pub use session::serve;
 pub use sessions::{RecorderSessions, RecorderStatus, StreamStatus};

@@ -286,6 +286,9 @@ async fn take(
                 .recorders
                 .heard(&recorder.recorder_id, number, streams, now);
             centre.supervision.poke();
+            if let Err(error) = centre.settle_fetches(&recorder.recorder_id).await {
+                tracing::error!(recorder = %recorder.recorder_id, %error, "fetches could not be looked after");
+            }
             send(socket, &ToRecorder::HeartbeatSeen { wall: now }).await
         }
         ToServer::Facts { first, facts } => {

@@ -15,7 +15,9 @@ use archive::segment::{Digest, SegmentManifest, gop_ranges};
 use bytes::Bytes;
 use futures::{Stream, StreamExt as _};
 use tokio::io::AsyncWriteExt as _;
+use tokio::sync::Notify;
 
+use super::arriving::Verified;
 use super::pieces::Pieces;
 use super::{InvalidManifest, check_manifest};
 use crate::centre::Centre;
@@ -109,12 +111,26 @@ pub enum UploadError {
     Storage(#[from] StorageError),
 }
 
-type Lock = tokio::sync::Mutex<()>;
+/// Who may append to a part.
+#[derive(Debug, Default)]
+struct Lock {
+    held: Arc<tokio::sync::Mutex<()>>,
+    /// Cuts off whoever appends: a request that comes later is on a line that works.
+    overtaken: Notify,
+}
+
+/// The right to append to a part.
+pub(super) struct Appending {
+    lock: Arc<Lock>,
+    _held: tokio::sync::OwnedMutexGuard<()>,
+}
 
 /// The folder of uploads and who writes in it.
 #[derive(Debug)]
 pub struct Uploads {
     folder: PathBuf,
+    /// How far parts have been verified while they come.
+    pub(super) verified: Verified,
     locks: Mutex<HashMap<PathBuf, Weak<Lock>>>,
 }
 
@@ -123,6 +139,7 @@ impl Uploads {
     pub fn new(folder: PathBuf) -> Self {
         Self {
             folder,
+            verified: Verified::default(),
             locks: Mutex::new(HashMap::new()),
         }
     }
@@ -138,7 +155,8 @@ impl Uploads {
             .join(format!("{}.part", key.sequence))
     }
 
-    pub(super) async fn lock(&self, part: &Path) -> Result<tokio::sync::OwnedMutexGuard<()>, UploadError> {
+    /// Waits for the right to append to a part. Whoever has it is cut off; what came that way is kept.
+    pub(super) async fn lock(&self, part: &Path) -> Result<Appending, UploadError> {
         let lock = {
             let mut locks = self.locks.lock().unwrap_or_else(PoisonError::into_inner);
             locks.retain(|_, lock| lock.strong_count() > 0);
@@ -147,9 +165,11 @@ impl Uploads {
             locks.insert(part.to_owned(), Arc::downgrade(&lock));
             lock
         };
-        tokio::time::timeout(LOCK_WAIT, lock.lock_owned())
+        lock.overtaken.notify_waiters();
+        let held = tokio::time::timeout(LOCK_WAIT, Arc::clone(&lock.held).lock_owned())
             .await
-            .map_err(|_| UploadError::Busy)
+            .map_err(|_| UploadError::Busy)?;
+        Ok(Appending { lock, _held: held })
     }
 }
 
@@ -247,7 +267,7 @@ impl Centre {
         E: std::fmt::Display,
     {
         let part = self.uploads.part(recorder, key);
-        let _lock = self.uploads.lock(&part).await?;
+        let appending = self.uploads.lock(&part).await?;
         let Some(upload) = self.db.upload(recorder, key).await? else {
             // The last bytes may have come before, and the answer got lost.
             return self.upload_state(recorder, key).await;
@@ -257,8 +277,7 @@ impl Centre {
         if offset != known {
             return Err(UploadError::Offset { offset: known });
         }
-        let taken = append(&part, known, manifest.size_bytes, body).await?;
-        metrics::counter!("minhquay_upload_bytes_total").increment(taken - known);
+        let taken = append(&part, known, manifest.size_bytes, body, &appending.lock.overtaken).await?;
         let state = UploadState {
             offset: taken,
             is_complete: taken == manifest.size_bytes,
@@ -321,7 +340,8 @@ impl Centre {
             proof::count_conflict(recorder, &manifest.key.to_string());
         }
         metrics::counter!("minhquay_segments_stored_total").increment(1);
-        Ok(())
+        self.uploads.verified.forget(part);
+        self.settle_fetches(recorder).await
     }
 }
 
@@ -341,7 +361,13 @@ async fn remove(part: &Path) -> Result<(), UploadError> {
 }
 
 /// Appends a body and syncs it; returns the file's length.
-async fn append<S, E>(part: &Path, known: u64, size_bytes: u64, mut body: S) -> Result<u64, UploadError>
+async fn append<S, E>(
+    part: &Path,
+    known: u64,
+    size_bytes: u64,
+    mut body: S,
+    overtaken: &Notify,
+) -> Result<u64, UploadError>
 where
     S: Stream<Item = Result<Bytes, E>> + Unpin,
     E: std::fmt::Display,
@@ -358,8 +384,16 @@ where
         .map_err(failed)?;
     let mut at = known;
     let mut broken = None;
+    let mut overtaken = std::pin::pin!(overtaken.notified());
     loop {
-        let bytes = match tokio::time::timeout(BODY_SILENCE, body.next()).await {
+        let next = tokio::select! {
+            next = tokio::time::timeout(BODY_SILENCE, body.next()) => next,
+            () = &mut overtaken => {
+                broken = Some("a newer request took over".to_owned());
+                break;
+            }
+        };
+        let bytes = match next {
             Ok(Some(Ok(bytes))) => bytes,
             Ok(Some(Err(e))) => {
                 broken = Some(e.to_string());
@@ -378,6 +412,7 @@ where
         }
         file.write_all(&bytes).await.map_err(failed)?;
         at += bytes.len() as u64;
+        metrics::counter!("minhquay_upload_bytes_total").increment(bytes.len() as u64);
     }
     file.flush().await.map_err(failed)?;
     file.sync_data().await.map_err(failed)?;

@@ -1,5 +1,6 @@
 //! Footage: playlists, bytes and stills. Each read is decided and written down before it is answered.
 
+use std::io::SeekFrom;
 use std::sync::Arc;
 
 use archive::ids::StreamId;
@@ -10,6 +11,8 @@ use axum::extract::State;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
+use tokio::io::{AsyncReadExt as _, AsyncSeekExt as _};
+use tokio_util::io::ReaderStream;
 use utoipa::IntoParams;
 
 use super::auth::Person;
@@ -18,8 +21,8 @@ use super::extract::{Path, Query, name, time, window};
 use super::range::{Wanted, wanted};
 use crate::access::{Action, Role};
 use crate::centre::Centre;
-use crate::db::FootageRead;
-use crate::playback::{SegmentId, plan, playlist, reason};
+use crate::db::{FootageRead, SegmentRow};
+use crate::playback::{Ending, SegmentId, plan, playlist, reason};
 use crate::storage::media_key;
 
 /// A window of wall time.
@@ -32,7 +35,11 @@ pub struct PlaylistQuery {
     to: String,
 }
 
-async fn may_see(centre: &Centre, person: &Person, stream: &StreamId) -> Answer<Role> {
+/// Whether a person may see footage of a stream, and by which role.
+///
+/// # Errors
+/// [`Problem`] 403, 404 or 5xx.
+pub async fn may_see(centre: &Centre, person: &Person, stream: &StreamId) -> Answer<Role> {
     let places = centre.places().await?;
     if places.stream(stream).is_none() {
         return Err(Problem::not_found("stream"));
@@ -75,8 +82,17 @@ pub async fn get_playlist(
     let stream: StreamId = name("id", &id)?;
     let Window { start, end } = window(&query.from, &query.to)?;
     admit(&centre, &person, &stream, "playlist", Some((start, end))).await?;
-    let segments = centre.db.segments(&stream, Window { start, end }).await?;
-    let pieces = plan(&segments, Window { start, end })?;
+    let window = Window { start, end };
+    let mut segments = centre.db.segments(&stream, window).await?;
+    let arriving = centre.arriving(&stream, window).await?;
+    segments.extend(arriving.into_iter().map(|a| a.row));
+    // Where something is still to come, the playlist ends for now, so that it only ever grows.
+    let awaited = centre.awaited(&stream, window).await?;
+    let shown = Window {
+        end: awaited.map_or(end, |at| at.clamp(start, end)),
+        ..window
+    };
+    let pieces = plan(&segments, shown)?;
     if pieces.is_empty() {
         let gaps = centre.db.gaps(&stream, Window { start, end }).await?;
         let gap = reason(&gaps, Window { start, end });
@@ -86,7 +102,8 @@ pub async fn get_playlist(
         (header::CONTENT_TYPE, "application/vnd.apple.mpegurl"),
         (header::CACHE_CONTROL, "no-store"),
     ];
-    Ok((headers, playlist(&pieces)).into_response())
+    let ending = awaited.map_or(Ending::Here, |_| Ending::MoreToCome);
+    Ok((headers, playlist(&pieces, ending)).into_response())
 }
 
 /// Bytes of a stored file, as a playlist names them.
@@ -101,11 +118,7 @@ pub async fn media(
 ) -> Answer<Response> {
     let id: SegmentId = name("id", &id)?;
     may_see(&centre, &person, &id.key.stream).await?;
-    let segment = centre
-        .db
-        .segment(&id.recorder, &id.key)
-        .await?
-        .ok_or_else(|| Problem::not_found("segment"))?;
+    let Source { segment, readable } = find(&centre, &id).await?;
     let tag = format!("\"{}\"", segment.sha256);
     let answer = Response::builder()
         .header(header::ETAG, &tag)
@@ -135,11 +148,72 @@ pub async fn media(
         }
     };
     let answer = answer.header(header::CONTENT_LENGTH, bytes.end - bytes.start);
-    let stream = centre
-        .storage
-        .read(&media_key(&segment.recorder, &segment.key), bytes)
-        .await?;
-    built(answer, Body::from_stream(stream))
+    let body = match readable {
+        Readable::Stored => {
+            let key = media_key(&segment.recorder, &segment.key);
+            Body::from_stream(centre.storage.read(&key, bytes).await?)
+        }
+        Readable::Part {
+            mut file,
+            verified_bytes,
+        } => {
+            if bytes.end > verified_bytes {
+                let detail = format!("only the first {verified_bytes} bytes have come");
+                return Err(Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", detail));
+            }
+            file.seek(SeekFrom::Start(bytes.start))
+                .await
+                .map_err(part_failed)?;
+            Body::from_stream(ReaderStream::new(file.take(bytes.end - bytes.start)))
+        }
+    };
+    built(answer, body)
+}
+
+/// A segment and where its bytes can be read.
+struct Source {
+    segment: SegmentRow,
+    readable: Readable,
+}
+
+enum Readable {
+    Stored,
+    /// It is still coming up.
+    Part {
+        file: tokio::fs::File,
+        verified_bytes: u64,
+    },
+}
+
+async fn find(centre: &Centre, id: &SegmentId) -> Answer<Source> {
+    // It may be stored between the two looks.
+    for _ in 0..2 {
+        if let Some(segment) = centre.db.segment(&id.recorder, &id.key).await? {
+            let readable = Readable::Stored;
+            return Ok(Source { segment, readable });
+        }
+        let Some(arriving) = centre.arriving_segment(&id.recorder, &id.key).await? else {
+            continue;
+        };
+        match tokio::fs::File::open(&arriving.part).await {
+            Ok(file) => {
+                let readable = Readable::Part {
+                    file,
+                    verified_bytes: arriving.verified_bytes,
+                };
+                let segment = arriving.row;
+                return Ok(Source { segment, readable });
+            }
+            Err(e) if e.kind() == std::io::ErrorKind::NotFound => {}
+            Err(e) => return Err(part_failed(e)),
+        }
+    }
+    Err(Problem::not_found("segment"))
+}
+
+fn part_failed(source: std::io::Error) -> Problem {
+    let path = "a segment that is coming up".into();
+    crate::storage::StorageError::File { path, source }.into()
 }
 
 fn built(answer: axum::http::response::Builder, body: Body) -> Answer<Response> {

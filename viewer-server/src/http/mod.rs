@@ -6,6 +6,7 @@ mod edge;
 mod error;
 mod events;
 mod extract;
+mod fetches;
 mod footage;
 mod health;
 mod holds;
@@ -80,6 +81,8 @@ fn described() -> OpenApiRouter<Arc<Centre>> {
         .routes(routes!(footage::get_playlist))
         .routes(routes!(footage::media))
         .routes(routes!(footage::still))
+        .routes(routes!(fetches::begin))
+        .routes(routes!(fetches::state, fetches::cancel))
         .routes(routes!(live::watch))
         .routes(routes!(live::add_candidates, live::close))
         .routes(routes!(live_state::live_state))

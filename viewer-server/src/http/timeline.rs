@@ -18,7 +18,7 @@ use super::views::{InteractionView, interaction_views};
 use crate::access::Action;
 use crate::centre::Centre;
 use crate::places::Stream;
-use crate::playback::{recorded, runs};
+use crate::playback::{part, recorded, runs};
 
 const MAX_INTERACTIONS: i64 = 2000;
 const MAX_EVENTS: i64 = 5000;
@@ -35,11 +35,20 @@ pub struct WindowQuery {
     to: String,
 }
 
-/// What can be played.
+/// A stretch of wall time.
 #[derive(Serialize, ToSchema)]
 pub struct SpanView {
     start: String,
     end: String,
+}
+
+impl SpanView {
+    pub(super) fn of(window: Window) -> Self {
+        Self {
+            start: window.start.to_string(),
+            end: window.end.to_string(),
+        }
+    }
 }
 
 /// What can't be played, and why.
@@ -62,7 +71,10 @@ pub struct StreamTimeline {
     viewpoint: String,
     quality: &'static str,
     has_audio: bool,
+    /// What can be played.
     spans: Vec<SpanView>,
+    /// What only the recorder has; `POST /streams/{id}/fetch` brings it.
+    at_edge: Vec<SpanView>,
     gaps: Vec<GapView>,
 }
 
@@ -147,13 +159,19 @@ async fn stream_timeline(centre: &Centre, stream: &Stream, window: Window) -> An
         start: window.start.min(now),
         end: window.end.min(now).max(window.start.min(now)),
     };
-    let rows = centre.db.spans(id, past).await?;
+    let mut rows = centre.db.spans(id, past).await?;
+    let remote = centre.db.edge_segments(id, past).await?;
+    if !remote.is_empty() {
+        rows.extend(centre.arriving(id, past).await?.into_iter().map(|a| a.row.span));
+    }
     let gaps = centre.db.gaps(id, past).await?;
     let newest = centre.db.newest_footage(id).await?;
     let is_connected = centre.recorders.status(&stream.recorder_id).is_some();
     let laid = Timeline::lay(past, &runs(&rows), &recorded(&rows), &gaps, &[]);
     let details: HashMap<_, _> = gaps.iter().map(|g| (g.gap_id, g.detail.as_str())).collect();
-    let gap_views = laid.holes.iter().map(|hole| {
+    let remote: Vec<_> = remote.iter().map(|segment| segment.wall).collect();
+    let (holes, at_edge) = part(&laid.holes, &remote);
+    let gap_views = holes.iter().map(|hole| {
         let is_newest = newest.is_none_or(|newest| hole.end > newest);
         GapView {
             gap_id: hole.gap_id.map(|id| id.to_string()),
@@ -174,14 +192,8 @@ async fn stream_timeline(centre: &Centre, stream: &Stream, window: Window) -> An
         viewpoint: id.viewpoint().to_owned(),
         quality: id.quality().as_str(),
         has_audio: stream.has_audio,
-        spans: laid
-            .spans
-            .iter()
-            .map(|s| SpanView {
-                start: s.start.to_string(),
-                end: s.end.to_string(),
-            })
-            .collect(),
+        spans: laid.spans.iter().map(|s| SpanView::of(s.window())).collect(),
+        at_edge: at_edge.into_iter().map(SpanView::of).collect(),
         gaps: gap_views.collect(),
     })
 }

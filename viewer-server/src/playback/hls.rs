@@ -6,13 +6,23 @@ use archive::timeline::JOIN_US;
 
 use super::Piece;
 
+/// Whether a playlist is whole.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// Nothing more is to come.
+    Here,
+    /// It grows while footage comes up; players ask again.
+    MoreToCome,
+}
+
 /// The playlist of a plan: a break, and the time anew, wherever pieces do not touch.
-pub fn playlist(pieces: &[Piece]) -> String {
+pub fn playlist(pieces: &[Piece], ending: Ending) -> String {
     let longest_us = pieces.iter().map(|p| p.gop.duration_us).max().unwrap_or(0);
     let mut text = format!(
-        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:VOD\n\
+        "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:{}\n#EXT-X-MEDIA-SEQUENCE:0\n#EXT-X-PLAYLIST-TYPE:{}\n\
          #EXT-X-INDEPENDENT-SEGMENTS\n",
         (longest_us + 999_999) / 1_000_000,
+        if ending == Ending::Here { "VOD" } else { "EVENT" },
     );
     let mut before: Option<&Piece> = None;
     for piece in pieces {
@@ -48,7 +58,9 @@ pub fn playlist(pieces: &[Piece]) -> String {
         lines(&mut text, format_args!("{address}"));
         before = Some(piece);
     }
-    text.push_str("#EXT-X-ENDLIST\n");
+    if ending == Ending::Here {
+        text.push_str("#EXT-X-ENDLIST\n");
+    }
     text
 }
 
@@ -81,7 +93,10 @@ mod tests {
 
     #[test]
     fn breaks_and_names_the_time_anew_over_a_gap() {
-        let text = playlist(&[piece(1, 1, 0, 0), piece(2, 1, 2, 2), piece(3, 2, 0, 60)]);
+        let text = playlist(
+            &[piece(1, 1, 0, 0), piece(2, 1, 2, 2), piece(3, 2, 0, 60)],
+            Ending::Here,
+        );
         let expected = "#EXTM3U\n#EXT-X-VERSION:7\n#EXT-X-TARGETDURATION:2\n#EXT-X-MEDIA-SEQUENCE:0\n\
             #EXT-X-PLAYLIST-TYPE:VOD\n#EXT-X-INDEPENDENT-SEGMENTS\n\
             #EXT-X-MAP:URI=\"/api/v1/segments/rec-1.q01.front.main.1/media.mp4\",BYTERANGE=\"800@0\"\n\
@@ -95,5 +110,14 @@ mod tests {
             /api/v1/segments/rec-1.q01.front.main.3/media.mp4\n\
             #EXT-X-ENDLIST\n";
         assert_eq!(text, expected);
+    }
+
+    #[test]
+    fn one_that_grows_has_no_end_yet() {
+        let text = playlist(&[piece(1, 1, 0, 0)], Ending::MoreToCome);
+        assert!(
+            text.contains("PLAYLIST-TYPE:EVENT") && !text.contains("ENDLIST"),
+            "{text}"
+        );
     }
 }

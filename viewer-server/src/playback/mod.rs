@@ -2,6 +2,7 @@
 //!
 //! The only room that knows libav, and that only to make stills.
 
+mod away;
 mod coverage;
 mod hls;
 mod jpeg;
@@ -13,8 +14,9 @@ use std::str::FromStr;
 
 use archive::ids::{RecorderId, SegmentKey};
 
+pub use away::part;
 pub use coverage::{Seen, recorded, runs};
-pub use hls::playlist;
+pub use hls::{Ending, playlist};
 pub use jpeg::{JpegError, keyframe_to_jpeg};
 pub use plan::{Piece, plan, reason};
 pub use stills::{StillError, Stills};

@@ -87,21 +87,21 @@ pub async fn start_run(stage: &Stage, recorder: &mut Recorder, offset_s: i64) ->
     run
 }
 
-fn path(manifest: &SegmentManifest) -> String {
+pub fn path(manifest: &SegmentManifest) -> String {
     format!(
         "/api/v1/edge/segments/{}/{}",
         manifest.key.stream, manifest.key.sequence
     )
 }
 
-async fn begin(stage: &Stage, recorder: &Recorder, manifest: &SegmentManifest) -> Answer {
+pub async fn begin(stage: &Stage, recorder: &Recorder, manifest: &SegmentManifest) -> Answer {
     let body = serde_json::to_string(manifest).unwrap();
     stage
         .send(recorder.request(Method::POST, "/api/v1/edge/segments", body))
         .await
 }
 
-async fn patch(stage: &Stage, recorder: &Recorder, path: &str, offset: usize, bytes: &[u8]) -> Answer {
+pub async fn patch(stage: &Stage, recorder: &Recorder, path: &str, offset: usize, bytes: &[u8]) -> Answer {
     let mut request = recorder.request(Method::PATCH, path, bytes.to_vec());
     request.headers_mut().insert("upload-offset", offset.into());
     stage.send(request).await

@@ -5,6 +5,7 @@ mod chain;
 mod days;
 mod edge;
 mod events;
+mod fetches;
 mod holds;
 mod orders;
 mod people;
