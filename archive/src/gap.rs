@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::ids::StreamId;
-use crate::time::WallTime;
+use crate::time::{BootTime, WallTime};
 
 /// Why a stream was not recorded for a while.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -42,6 +42,12 @@ pub struct Gap {
     pub start: WallTime,
     /// Where it goes on; `None` while it has not.
     pub end: Option<WallTime>,
+    /// `start` on the clock that is never set, if the recorder told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub start_boot: Option<BootTime>,
+    /// `end` on the clock that is never set, if the recorder told.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub end_boot: Option<BootTime>,
     /// Why.
     pub cause: GapCause,
     /// What the recorder saw, e.g. the error of the connection; never personal data.

@@ -15,7 +15,7 @@ use crate::gap::Gap;
 use crate::ids::{CounterId, RecorderId, RunId, SegmentKey, SiteId, StreamId};
 use crate::seal::{ChainHead, Signed};
 use crate::segment::Track;
-use crate::time::{Anchor, WallTime};
+use crate::time::{Anchor, BootTime, DurationUs, WallTime};
 
 /// Version of these messages; both sides must speak the same.
 pub const PROTOCOL: u32 = 1;
@@ -58,6 +58,26 @@ pub struct StreamHealth {
     pub fault: Option<crate::gap::GapCause>,
 }
 
+/// Whose word on the time counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum ClockSource {
+    /// The server's own clock.
+    #[default]
+    Server,
+    /// The recorder's wall clock, since a time service steers it: counts where the server was never heard.
+    TimeService,
+}
+
+/// How far a recorder's wall clock is off, as it measured itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ClockOffset {
+    /// The recorder's wall clock minus the server's.
+    pub offset_us: DurationUs,
+    /// Round trip of the exchange that it was measured by: the offset is true to half of it.
+    pub round_trip_us: DurationUs,
+}
+
 /// From the recorder.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -98,6 +118,12 @@ pub enum ToServer {
         /// Seconds until only footage that must stay would remain on the disk, at the present rate; `None` if never.
         #[serde(default)]
         disk_left_s: Option<u64>,
+        /// When this was sent, on the clock that is never set; the answer repeats it.
+        #[serde(default)]
+        sent: Option<BootTime>,
+        /// How far the recorder's wall clock is off, by the exchanges before this.
+        #[serde(default)]
+        clock: Option<ClockOffset>,
     },
     /// All orders up to this number are stored.
     OrdersStored {
@@ -162,8 +188,14 @@ pub enum ToRecorder {
     },
     /// Answers a heartbeat.
     HeartbeatSeen {
-        /// The server's wall clock.
+        /// The server's wall clock when it sent this.
         wall: WallTime,
+        /// The server's wall clock when the heartbeat came.
+        #[serde(default)]
+        received: Option<WallTime>,
+        /// What the heartbeat said of its sending.
+        #[serde(default)]
+        sent: Option<BootTime>,
     },
     /// Somebody watches: publish by WHIP at `/api/v1/edge/streams/{stream}/whip`.
     LiveStart {
@@ -190,8 +222,26 @@ pub enum Fact {
     Event {
         /// When the recorder got it.
         received: WallTime,
+        /// `received` on the clock that is never set.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        received_boot: Option<BootTime>,
         /// The CloudEvents JSON as it came.
         event: serde_json::Value,
+    },
+    /// The recorder compared its clocks with the server's. With it everything that was timed in the same boot can be
+    /// put right, whatever the wall clock showed.
+    ClockMeasured {
+        /// The moment, on the clock that is never set.
+        boot: BootTime,
+        /// The server's wall clock at that moment.
+        server_wall: WallTime,
+        /// The recorder's wall clock at that moment.
+        wall: WallTime,
+        /// Round trip of the exchange: `server_wall` is true to half of it.
+        round_trip_us: DurationUs,
+        /// Whose clock `server_wall` is.
+        #[serde(default)]
+        source: ClockSource,
     },
     /// A run began.
     RunStarted {

@@ -21,6 +21,10 @@ pub struct ServerSettings {
     /// Time zone of the sites: business dates and printed times.
     #[serde(default = "default_zone")]
     pub zone: String,
+    /// Milliseconds, 10 to 10000, that a recorder's clock may differ from this machine's, beyond what the line leaves in
+    /// doubt, before its times are corrected.
+    #[serde(default = "default_clock_tolerance_ms")]
+    pub clock_tolerance_ms: u32,
     /// Where rows go.
     #[serde(default)]
     pub database: DatabaseSettings,
@@ -50,6 +54,10 @@ fn default_listen() -> SocketAddr {
 
 fn default_zone() -> String {
     "Asia/Ho_Chi_Minh".into()
+}
+
+fn default_clock_tolerance_ms() -> u32 {
+    50
 }
 
 /// Where rows go.
@@ -228,6 +236,11 @@ impl Settings for ServerSettings {
             jiff::tz::TimeZone::get(&self.zone).is_ok(),
             "zone",
             "must be a name of the IANA time zone database, e.g. Asia/Ho_Chi_Minh",
+        );
+        check(
+            (10..=10_000).contains(&self.clock_tolerance_ms),
+            "clock_tolerance_ms",
+            "must be 10 to 10000",
         );
         let session = self.session;
         check(

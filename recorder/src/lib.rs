@@ -32,6 +32,8 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+pub use clock::MachineClock;
+
 use alerts::Alerts;
 use capture::{CaptureContext, Examined, Examiner, Health, LiveTap};
 use index::{IndexError, Rolls, UploadRule};
@@ -266,6 +268,7 @@ pub async fn run(
         disk_left_s: tell_disk_left,
     };
     tasks.spawn(keeper.run(shutdown.clone()));
+    tasks.spawn(clock::watch(index.clone(), clock.clone(), shutdown.clone()));
     let state = http::State {
         metrics,
         health,

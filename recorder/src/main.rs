@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use archive::time::SystemClock;
 use clap::{Parser, Subcommand};
 use recorder::{capture, check, health, uplink};
 use site_config::recorder::RecorderSettings;
@@ -126,7 +125,7 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
             let settings = load(&config)?;
             let shutdown = CancellationToken::new();
             stop_on_signal(shutdown.clone())?;
-            recorder::run(settings, Arc::new(SystemClock), shutdown).await?;
+            recorder::run(settings, Arc::new(recorder::MachineClock::new()), shutdown).await?;
         }
         Command::Enrol { server, code, config } => {
             let settings = load(&config)?;

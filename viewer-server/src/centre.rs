@@ -111,7 +111,9 @@ impl Centre {
                 source,
             })?;
         }
-        let db = Db::open(&settings.database_url()).await?;
+        let db = Db::open(&settings.database_url())
+            .await?
+            .with_clock_tolerance(i64::from(settings.clock_tolerance_ms) * 1_000);
         db.migrate().await?;
         let interaction = interaction_settings(&settings)?;
         let storage = Storage::open(&settings)?;

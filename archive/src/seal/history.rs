@@ -196,6 +196,7 @@ mod tests {
                 media: MediaTime(0),
                 wall: WallTime(0),
                 clock_state: ClockState::Synchronized,
+                boot: None,
             },
         }
     }
@@ -225,6 +226,8 @@ mod tests {
                 stream: "q01.front.main".parse().unwrap(),
                 start: WallTime(0),
                 end: None,
+                start_boot: None,
+                end_boot: None,
                 cause: GapCause::DiskFull,
                 detail: String::new(),
             },

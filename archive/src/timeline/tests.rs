@@ -17,6 +17,7 @@ fn run(number: u64, anchors: &[(i64, i64)]) -> Run {
             media: MediaTime(*media_us),
             wall: WallTime(*wall_us),
             clock_state: ClockState::Synchronized,
+            boot: None,
         })
         .collect();
     Run {
@@ -47,6 +48,8 @@ fn gap(number: u64, start_us: i64, end_us: Option<i64>, cause: GapCause) -> Gap 
         stream: "q01.front.main".parse().unwrap(),
         start: WallTime(start_us),
         end: end_us.map(WallTime),
+        start_boot: None,
+        end_boot: None,
         cause,
         detail: String::new(),
     }

@@ -53,6 +53,7 @@ fn anchor(media: i64) -> Anchor {
         media: MediaTime(media),
         wall: START + media,
         clock_state: ClockState::Synchronized,
+        boot: None,
     }
 }
 
@@ -145,6 +146,8 @@ impl Disk {
                 stream: STREAM.parse().unwrap(),
                 start: START + 2_000_000,
                 end: Some(START + 3_000_000),
+                start_boot: None,
+                end_boot: None,
                 cause: GapCause::CameraOffline,
                 detail: "the camera did not answer".to_owned(),
             },

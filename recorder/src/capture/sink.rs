@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use archive::gap::GapCause;
 use archive::ids::{RunId, StreamId};
-use archive::time::{Anchor, Clock, MediaTime};
+use archive::time::{Anchor, Clock, MediaTime, Moment};
 use bytes::Bytes;
 use gst::prelude::*;
 use tokio::sync::{Notify, mpsc};
@@ -119,16 +119,34 @@ impl Sink {
 impl CurrentRun {
     /// Looks at both clocks at once: pictures arrive `delay_ns` after their own time.
     pub fn anchor(&self, pipeline: &gst::Pipeline, clock: &dyn Clock, delay_ns: i64) -> Option<Anchor> {
-        let running = pipeline.current_running_time()?;
-        let wall = clock.wall();
+        let (running, now) = at_once(pipeline, clock)?;
         let media_ns =
             i128::from(running.nseconds()) - i128::from(delay_ns) - i128::from(self.origin.nseconds());
         Some(Anchor {
             media: MediaTime(i64::try_from(media_ns / 1000).unwrap_or(i64::MAX)),
-            wall,
-            clock_state: clock_state(wall),
+            wall: now.wall,
+            clock_state: clock_state(now.wall),
+            boot: now.boot,
         })
     }
+}
+
+/// The pipeline's time and the machine's, of the try with the least interruption in between.
+fn at_once(pipeline: &gst::Pipeline, clock: &dyn Clock) -> Option<(gst::ClockTime, Moment)> {
+    let mut best: Option<(gst::ClockTime, gst::ClockTime, Moment)> = None;
+    for _ in 0..3 {
+        let before = pipeline.current_running_time()?;
+        let now = Moment::now(clock);
+        let after = pipeline.current_running_time()?;
+        let width = after.saturating_sub(before);
+        if best.is_none_or(|(least, ..)| width < least) {
+            best = Some((width, before + width / 2, now));
+        }
+        if width < gst::ClockTime::from_useconds(300) {
+            break;
+        }
+    }
+    best.map(|(_, running, now)| (running, now))
 }
 
 impl Receiver {

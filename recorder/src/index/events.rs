@@ -1,7 +1,7 @@
 //! Counter events: stored once by source and id, each a fact for the server.
 
 use archive::event::CounterEvent;
-use archive::time::WallTime;
+use archive::time::{Moment, WallTime};
 use archive::uplink::Fact;
 use sqlx::SqliteConnection;
 
@@ -26,9 +26,10 @@ impl Index {
     pub async fn store_events(
         &self,
         events: &[serde_json::Value],
-        received: WallTime,
+        received: impl Into<Moment>,
         journal: &EventJournal,
     ) -> Result<Stored, IndexError> {
+        let received = received.into();
         let mut fresh = Vec::new();
         let mut stored = Stored::default();
         let mut tx = self.writer.begin().await?;
@@ -48,7 +49,7 @@ impl Index {
             }
         }
         journal
-            .append(received, &fresh)
+            .append(received.wall, &fresh)
             .await
             .map_err(|source| IndexError::Journal { source })?;
         tx.commit().await?;
@@ -62,7 +63,7 @@ impl Index {
         let mut adopted = 0;
         for Journaled { received, event } in events {
             if let Ok(read) = CounterEvent::from_value(event)
-                && put(&mut tx, &read, event, *received).await?
+                && put(&mut tx, &read, event, (*received).into()).await?
             {
                 adopted += 1;
             }
@@ -88,7 +89,7 @@ async fn put(
     tx: &mut SqliteConnection,
     event: &CounterEvent,
     value: &serde_json::Value,
-    received: WallTime,
+    received: Moment,
 ) -> Result<bool, IndexError> {
     let inserted = sqlx::query(
         "insert into event (source, id, received_wall_us, json) values ($1, $2, $3, $4)
@@ -96,7 +97,7 @@ async fn put(
     )
     .bind(&event.source)
     .bind(&event.id)
-    .bind(received.0)
+    .bind(received.wall.0)
     .bind(to_json(value))
     .execute(&mut *tx)
     .await?;
@@ -104,7 +105,8 @@ async fn put(
         return Ok(false);
     }
     let fact = Fact::Event {
-        received,
+        received: received.wall,
+        received_boot: received.boot,
         event: value.clone(),
     };
     facts::append(tx, &fact).await?;

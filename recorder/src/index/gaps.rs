@@ -7,6 +7,7 @@ use archive::uplink::Fact;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection};
 
+use super::clock::boot_of;
 use super::{Index, IndexError, damaged, facts, from_json, name_of};
 
 /// Where the recording of a stream ends.
@@ -93,6 +94,8 @@ fn read(row: &SqliteRow) -> Result<Gap, IndexError> {
             .map_err(|e: archive::ids::InvalidId| damaged("gap.stream")(e.to_string()))?,
         start: WallTime(row.try_get("start_wall_us")?),
         end: row.try_get::<Option<i64>, _>("end_wall_us")?.map(WallTime),
+        start_boot: boot_of(row, "start_boot_id", "start_boot_us")?,
+        end_boot: boot_of(row, "end_boot_id", "end_boot_us")?,
         cause: from_json::<GapCause>("gap.cause", &format!("\"{cause}\""))?,
         detail: row.try_get("detail")?,
     })
@@ -100,10 +103,12 @@ fn read(row: &SqliteRow) -> Result<Gap, IndexError> {
 
 pub(super) async fn put(tx: &mut SqliteConnection, gap: &Gap) -> Result<(), IndexError> {
     sqlx::query(
-        "insert into gap (gap_id, stream, start_wall_us, end_wall_us, cause, detail)
-         values ($1, $2, $3, $4, $5, $6)
+        "insert into gap (gap_id, stream, start_wall_us, end_wall_us, cause, detail,
+             start_boot_id, start_boot_us, end_boot_id, end_boot_us)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          on conflict (gap_id) do update set
-             end_wall_us = excluded.end_wall_us, cause = excluded.cause, detail = excluded.detail",
+             end_wall_us = excluded.end_wall_us, cause = excluded.cause, detail = excluded.detail,
+             end_boot_id = excluded.end_boot_id, end_boot_us = excluded.end_boot_us",
     )
     .bind(gap.gap_id.hyphenated().to_string())
     .bind(gap.stream.as_str())
@@ -111,6 +116,10 @@ pub(super) async fn put(tx: &mut SqliteConnection, gap: &Gap) -> Result<(), Inde
     .bind(gap.end.map(|end| end.0))
     .bind(name_of(&gap.cause))
     .bind(&gap.detail)
+    .bind(gap.start_boot.map(|b| b.boot.hyphenated().to_string()))
+    .bind(gap.start_boot.map(|b| b.us))
+    .bind(gap.end_boot.map(|b| b.boot.hyphenated().to_string()))
+    .bind(gap.end_boot.map(|b| b.us))
     .execute(&mut *tx)
     .await?;
     facts::append(tx, &Fact::GapSeen { gap: gap.clone() }).await

@@ -5,6 +5,7 @@
 mod alerts;
 mod chain;
 mod change;
+mod clock;
 mod events;
 mod facts;
 mod fetches;
@@ -31,6 +32,7 @@ use crate::record::Volume;
 
 pub use chain::{KnownChain, Remains};
 pub use change::{Applied, Batch, Change};
+pub use clock::ClockSeen;
 pub use events::Stored;
 pub use gaps::RecordingEnd;
 pub use health::{OpenDay, StoredSegment};

@@ -4,7 +4,7 @@ use archive::time::{Anchor, DurationUs, MediaTime, RunClock};
 use sqlx::SqliteConnection;
 
 use super::marks::class_by_marks;
-use super::{Index, IndexError, runs, uploads};
+use super::{Index, IndexError, clock, runs, uploads};
 
 /// Anchors so long behind a segment's end still bear on it.
 const ANCHORS_BEHIND_US: DurationUs = 60_000_000;
@@ -44,8 +44,9 @@ pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<()
         return Ok(());
     };
     let anchors = sqlx::query(
-        "select media_us, wall_us, clock_state from anchor where run_id = $1 and media_us <= $3 and media_us >=
-             coalesce((select max(media_us) from anchor where run_id = $1 and media_us <= $2), $2)
+        "select media_us, wall_us, clock_state, boot_id, boot_us from anchor
+         where run_id = $1 and media_us <= $3 and media_us >= coalesce(
+             (select max(media_us) from anchor where run_id = $1 and media_us <= $2), $2)
          order by media_us",
     )
     .bind(&run)
@@ -56,7 +57,7 @@ pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<()
     .iter()
     .map(runs::read_anchor)
     .collect::<Result<Vec<Anchor>, _>>()?;
-    let clock = RunClock::new(&anchors);
+    let clock = RunClock::new(&clock::corrected(tx, anchors).await?);
     let (Some(start), Some(end)) = (clock.wall(MediaTime(start)), clock.wall(MediaTime(end))) else {
         return Ok(());
     };
@@ -106,6 +107,7 @@ pub(super) mod tests {
                     media: MediaTime(0),
                     wall: WallTime(self.start_s * 1_000_000),
                     clock_state: ClockState::Synchronized,
+                    boot: None,
                 },
             };
             index.commit(&[Change::RunStarted(opening)]).await.unwrap();

@@ -2,7 +2,7 @@
 
 use archive::ids::{RunId, StreamId};
 use archive::segment::Track;
-use archive::time::{Anchor, MediaTime, RunClock, WallTime};
+use archive::time::{Anchor, MediaTime, Moment, RunClock, WallTime, boot_at};
 use archive::uplink::Fact;
 use sqlx::sqlite::SqliteRow;
 use sqlx::{Row, SqliteConnection, SqliteExecutor};
@@ -31,7 +31,7 @@ impl Index {
     /// The runs of a stream, each with its first anchor.
     pub async fn runs(&self, stream: &StreamId) -> Result<Vec<RunOpening>, IndexError> {
         let rows = sqlx::query(
-            "select r.run_id, r.tracks, a.media_us, a.wall_us, a.clock_state
+            "select r.run_id, r.tracks, a.media_us, a.wall_us, a.clock_state, a.boot_id, a.boot_us
              from run r join anchor a on a.run_id = r.run_id
              where r.stream = $1 and a.media_us = (select min(media_us) from anchor where run_id = r.run_id)",
         )
@@ -51,9 +51,18 @@ impl Index {
             .collect()
     }
 
-    /// Wall time of a position in a run.
+    /// A position in a run by both clocks, as the recorder saw them.
+    pub async fn moment_of(&self, run: &RunId, media: MediaTime) -> Result<Option<Moment>, IndexError> {
+        let anchors = self.anchors(run).await?;
+        Ok(RunClock::new(&anchors).wall(media).map(|wall| Moment {
+            wall,
+            boot: boot_at(&anchors, wall),
+        }))
+    }
+
+    /// Wall time of a position in a run, as the recorder saw it.
     pub async fn wall_of(&self, run: &RunId, media: MediaTime) -> Result<Option<WallTime>, IndexError> {
-        Ok(RunClock::new(&self.anchors(run).await?).wall(media))
+        Ok(self.moment_of(run, media).await?.map(|moment| moment.wall))
     }
 
     /// The runs of a stream that were never ended: a crash.
@@ -76,7 +85,7 @@ pub(super) async fn read_anchors(
     from: impl SqliteExecutor<'_>,
     run: &RunId,
 ) -> Result<Vec<Anchor>, IndexError> {
-    sqlx::query("select media_us, wall_us, clock_state from anchor where run_id = $1 order by media_us")
+    sqlx::query("select * from anchor where run_id = $1 order by media_us")
         .bind(run.as_str())
         .fetch_all(from)
         .await?
@@ -85,13 +94,14 @@ pub(super) async fn read_anchors(
         .collect()
 }
 
-/// Reads `media_us, wall_us, clock_state`.
+/// Reads `media_us, wall_us, clock_state, boot_id, boot_us`.
 pub(super) fn read_anchor(row: &SqliteRow) -> Result<Anchor, IndexError> {
     let state: String = row.try_get("clock_state")?;
     Ok(Anchor {
         media: MediaTime(row.try_get("media_us")?),
         wall: WallTime(row.try_get("wall_us")?),
         clock_state: from_json("anchor.clock_state", &format!("\"{state}\""))?,
+        boot: super::clock::boot_of(row, "boot_id", "boot_us")?,
     })
 }
 
@@ -127,14 +137,16 @@ pub(super) async fn insert_anchor(
     is_chained: bool,
 ) -> Result<bool, IndexError> {
     let inserted = sqlx::query(
-        "insert into anchor (run_id, media_us, wall_us, clock_state, is_chained)
-         values ($1, $2, $3, $4, $5) on conflict do nothing",
+        "insert into anchor (run_id, media_us, wall_us, clock_state, is_chained, boot_id, boot_us)
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
     )
     .bind(run.as_str())
     .bind(anchor.media.0)
     .bind(anchor.wall.0)
     .bind(name_of(&anchor.clock_state))
     .bind(is_chained)
+    .bind(anchor.boot.map(|b| b.boot.hyphenated().to_string()))
+    .bind(anchor.boot.map(|b| b.us))
     .execute(tx)
     .await?;
     Ok(inserted.rows_affected() > 0)

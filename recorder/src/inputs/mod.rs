@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use archive::ids::CounterId;
-use archive::time::Clock;
+use archive::time::{Clock, Moment};
 use serde_json::Value;
 use site_config::recorder::RecorderSettings;
 use tokio::task::JoinSet;
@@ -87,7 +87,7 @@ impl Inputs {
     pub async fn store(&self, input: &'static str, events: &[Value]) -> Result<Stored, IndexError> {
         let stored = self
             .index
-            .store_events(events, self.clock.wall(), &self.journal)
+            .store_events(events, Moment::now(&*self.clock), &self.journal)
             .await?;
         let counts = [
             ("accepted", stored.accepted),

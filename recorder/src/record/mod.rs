@@ -23,7 +23,7 @@ use std::time::Duration;
 
 use archive::gap::GapCause;
 use archive::ids::StreamId;
-use archive::time::Clock;
+use archive::time::{Clock, Moment};
 use tokio::sync::{mpsc, watch};
 
 use crate::capture::{CaptureEvent, Captured, EndRequest, Health};
@@ -260,7 +260,8 @@ impl Writer {
                 Ok(())
             }
             CaptureEvent::Ended { run, cause, detail } => {
-                writer.ended(pending, run, cause, &detail, self.clock.wall());
+                let now = Moment::now(&*self.clock);
+                writer.ended(pending, run, cause, &detail, now);
                 Ok(())
             }
         };

@@ -8,7 +8,7 @@ use archive::fmp4::{fragment_rows, read_init, scan_segment};
 use archive::gap::{Gap, GapCause};
 use archive::ids::StreamId;
 use archive::segment::Digest;
-use archive::time::WallTime;
+use archive::time::Moment;
 
 use super::{Chains, WriteError, segment_path};
 use crate::index::{Change, Index, OpenSegment};
@@ -23,8 +23,9 @@ pub async fn salvage(
     index: &Index,
     chains: &mut Chains,
     streams: &[StreamId],
-    now: WallTime,
+    now: impl Into<Moment>,
 ) -> Result<(), WriteError> {
+    let now = now.into();
     let root = chains.volume().root.clone();
     for segment in index.recording_segments().await? {
         match salvage_segment(&root, &segment) {
@@ -59,12 +60,14 @@ pub async fn salvage(
             && index.open_gap(&stream).await?.is_none()
             && let Some(end) = index.recording_end(&stream).await?
         {
-            let start = index.wall_of(&end.run, end.media).await?.unwrap_or(now);
+            let start = index.moment_of(&end.run, end.media).await?.unwrap_or(now);
             changes.push(Change::Gap(Gap {
                 gap_id: uuid::Uuid::now_v7(),
                 stream: stream.clone(),
-                start,
+                start: start.wall,
                 end: None,
+                start_boot: start.boot,
+                end_boot: None,
                 cause: GapCause::RecorderDown,
                 detail: match index.last_alive().await? {
                     Some(alive) => format!("the recorder was last seen alive at {alive}"),

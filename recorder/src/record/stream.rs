@@ -3,7 +3,7 @@
 use archive::fmp4::{Init, next_fragment, read_init};
 use archive::gap::{Gap, GapCause};
 use archive::ids::{RunId, SegmentKey};
-use archive::time::{Anchor, MediaTime, RunClock, WallTime};
+use archive::time::{Anchor, MediaTime, Moment, RunClock, boot_at};
 use bytes::Bytes;
 
 use super::file::SegmentFile;
@@ -16,8 +16,8 @@ pub(super) struct StreamWriter {
     recorded: Recorded,
     last_sequence: u64,
     run: Option<OpenRun>,
-    /// Where the recording ends on the wall clock; starts the next gap.
-    end: Option<WallTime>,
+    /// Where the recording ends; starts the next gap.
+    end: Option<Moment>,
     gap: Option<Gap>,
     /// The run that goes on though there is no room to record it: live pictures need none.
     unrecorded: Option<RunId>,
@@ -36,12 +36,20 @@ struct OpenRun {
     has_failed: bool,
 }
 
+impl OpenRun {
+    fn moment(&self, media: MediaTime) -> Option<Moment> {
+        let wall = self.clock.wall(media)?;
+        let boot = boot_at(&self.anchors, wall);
+        Some(Moment { wall, boot })
+    }
+}
+
 impl StreamWriter {
     /// A writer that goes on where the index ends.
     pub async fn new(recorded: Recorded, index: &Index) -> Result<Self, IndexError> {
         let stream = &recorded.stream;
         let end = match index.recording_end(stream).await? {
-            Some(end) => index.wall_of(&end.run, end.media).await?,
+            Some(end) => index.moment_of(&end.run, end.media).await?,
             None => None,
         };
         Ok(Self {
@@ -186,8 +194,8 @@ impl StreamWriter {
         let end = segment.append(&open.init, &open.clock, bytes)?;
         let is_first = open.end.is_none();
         open.end = Some(end);
-        self.end = open.clock.wall(end);
-        let start = keyframe.and_then(|at| open.clock.wall(at));
+        self.end = open.moment(end);
+        let start = keyframe.and_then(|at| open.moment(at));
         let label = self.recorded.stream.to_string();
         metrics::counter!("recorder_fragments_total", "stream" => label.clone()).increment(1);
         metrics::counter!("recorder_bytes_total", "stream" => label).increment(bytes.len() as u64);
@@ -240,7 +248,7 @@ impl StreamWriter {
         run: Option<RunId>,
         cause: GapCause,
         detail: &str,
-        now: WallTime,
+        now: Moment,
     ) {
         let had_pictures = self
             .run
@@ -262,8 +270,10 @@ impl StreamWriter {
         let gap = Gap {
             gap_id: uuid::Uuid::now_v7(),
             stream: self.recorded.stream.clone(),
-            start,
+            start: start.wall,
             end: None,
+            start_boot: start.boot,
+            end_boot: None,
             cause,
             detail: detail.chars().take(500).collect(),
         };
@@ -274,9 +284,11 @@ impl StreamWriter {
         self.gap = Some(gap);
     }
 
-    fn end_gap(&mut self, pending: &mut Vec<Change>, at: WallTime) {
+    fn end_gap(&mut self, pending: &mut Vec<Change>, at: Moment) {
         if let Some(mut gap) = self.gap.take() {
-            gap.end = Some(at.max(gap.start));
+            // A clock that was set back must not turn the gap around; its true end follows from `end_boot`.
+            gap.end = Some(at.wall.max(gap.start));
+            gap.end_boot = at.boot;
             pending.push(Change::Gap(gap));
         }
     }

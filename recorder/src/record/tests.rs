@@ -504,6 +504,8 @@ async fn what_a_failed_commit_left_in_the_chain_is_told_once() {
             stream: stream(),
             start: archive::time::WallTime(1),
             end: None,
+            start_boot: None,
+            end_boot: None,
             cause: GapCause::CameraOffline,
             detail: detail.to_owned(),
         })
@@ -514,6 +516,8 @@ async fn what_a_failed_commit_left_in_the_chain_is_told_once() {
         stream: "q02.front.main".parse().unwrap(),
         start: archive::time::WallTime(1),
         end: None,
+        start_boot: None,
+        end_boot: None,
         cause: GapCause::CameraOffline,
         detail: String::new(),
     });

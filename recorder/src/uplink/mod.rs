@@ -1,6 +1,7 @@
 //! The line to the centre: enrolment, session, facts, uploads. The recording never waits for any of it.
 
 mod budget;
+mod clock;
 mod enrol;
 mod plan;
 mod receipts;

@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use archive::uplink::{MAX_MESSAGE_BYTES, PROTOCOL, StreamHealth, ToRecorder, ToServer, challenge_bytes};
+use archive::time::Moment;
+use archive::uplink::{
+    ClockOffset, MAX_MESSAGE_BYTES, PROTOCOL, StreamHealth, ToRecorder, ToServer, challenge_bytes,
+};
 use futures::{SinkExt as _, StreamExt as _};
 use tokio::net::TcpStream;
 use tokio::sync::{mpsc, watch};
@@ -12,6 +15,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+use super::clock::{Answer, Comparison};
 use super::{Link, LiveCommand, LiveEnded, Uplink, UplinkError, surviving};
 use crate::backoff::Backoff;
 
@@ -29,9 +33,10 @@ pub(super) async fn keep(
     mut live_ended: mpsc::Receiver<LiveEnded>,
 ) {
     let mut backoff = Backoff::default();
+    let mut comparison = Comparison::default();
     loop {
         let ended = tokio::select! {
-            ended = surviving(session(&uplink, &link, &mut live_ended, &mut backoff)) => ended,
+            ended = surviving(session(&uplink, &link, &mut live_ended, &mut comparison, &mut backoff)) => ended,
             () = uplink.shutdown.cancelled() => return,
         };
         let had_session = link.send_replace(None).is_some();
@@ -55,6 +60,7 @@ async fn session(
     uplink: &Uplink,
     link: &watch::Sender<Option<Link>>,
     live_ended: &mut mpsc::Receiver<LiveEnded>,
+    comparison: &mut Comparison,
     backoff: &mut Backoff,
 ) -> Result<(), UplinkError> {
     let url = uplink.url.trim_end_matches('/').to_owned();
@@ -106,6 +112,17 @@ async fn session(
                             changes.mark_changed();
                         }
                     }
+                    ToRecorder::HeartbeatSeen { wall, received, sent } => {
+                        let answer = Answer {
+                            sent,
+                            server_received: received.unwrap_or(wall),
+                            server_sent: wall,
+                        };
+                        comparison.take(&answer, &*uplink.clock, &uplink.index).await;
+                        if let Some(offset) = comparison.offset() {
+                            uplink.clock_seen.note(offset.offset_us, uplink.clock.monotonic_us());
+                        }
+                    }
                     ToRecorder::Orders { first, orders } => {
                         let through = uplink.index.store_orders(first, &orders).await?;
                         send(&mut socket, &ToServer::OrdersStored { through }).await?;
@@ -121,7 +138,7 @@ async fn session(
                 }
             }
             _ = heartbeat.tick() => {
-                let beat = beat(uplink).await?;
+                let beat = beat(uplink, comparison.offset()).await?;
                 send(&mut socket, &beat).await?;
             }
             Some(LiveEnded { stream, reason }) = live_ended.recv() => {
@@ -220,12 +237,6 @@ async fn take_command(uplink: &Uplink, link: &Link, message: ToRecorder) -> Resu
         },
         ToRecorder::LiveStop { stream } => LiveCommand::Stop { stream },
         ToRecorder::LiveKeyframe { stream } => LiveCommand::Keyframe { stream },
-        ToRecorder::HeartbeatSeen { wall } => {
-            let offset_us = uplink.clock.wall() - wall;
-            metrics::gauge!("recorder_clock_offset_seconds").set(offset_us as f64 / 1e6);
-            uplink.clock_seen.note(offset_us, uplink.clock.monotonic_us());
-            return Ok(());
-        }
         ToRecorder::Receipts { receipts } => {
             super::receipts::keep(uplink, receipts).await;
             return Ok(());
@@ -239,7 +250,7 @@ async fn take_command(uplink: &Uplink, link: &Link, message: ToRecorder) -> Resu
     Ok(())
 }
 
-async fn beat(uplink: &Uplink) -> Result<ToServer, UplinkError> {
+async fn beat(uplink: &Uplink, clock: Option<ClockOffset>) -> Result<ToServer, UplinkError> {
     let now_us = uplink.clock.monotonic_us();
     let space = crate::disk::space(&uplink.recordings).unwrap_or_default();
     let waiting = uplink.index.waiting_segments().await?;
@@ -254,13 +265,18 @@ async fn beat(uplink: &Uplink) -> Result<ToServer, UplinkError> {
         };
         streams.insert(stream.clone(), health);
     }
+    let pending_facts = uplink.index.pending_facts().await?;
+    // Last, so that the time until it is on the line is short.
+    let now = Moment::now(&*uplink.clock);
     Ok(ToServer::Heartbeat {
-        wall: uplink.clock.wall(),
+        wall: now.wall,
         disk_free_bytes: space.free_bytes,
         disk_total_bytes: space.total_bytes,
-        pending_facts: uplink.index.pending_facts().await?,
+        pending_facts,
         streams,
         chain_heads: uplink.index.chain_heads().await?,
         disk_left_s: *uplink.disk_left_s.borrow(),
+        sent: now.boot,
+        clock,
     })
 }

@@ -47,6 +47,7 @@ pub struct Edge {
     dir: PathBuf,
     port: u16,
     token: String,
+    environment: Vec<(String, String)>,
     program: Option<Program>,
 }
 
@@ -102,6 +103,7 @@ impl Edge {
             dir,
             port,
             token,
+            environment: Vec::new(),
             program: None,
         })
     }
@@ -124,6 +126,11 @@ impl Edge {
         Ok(())
     }
 
+    /// What the program finds in its environment from its next start on.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
     /// Starts the recorder and waits until it is ready.
     ///
     /// # Errors
@@ -131,6 +138,7 @@ impl Edge {
     pub fn start(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new(binary("minhquay-recorder"));
         command.arg("run").arg("--config").arg(self.settings());
+        command.envs(self.environment.iter().cloned());
         let mut program = Program::spawn("minhquay-recorder", command, &self.dir)?;
         program.wait_for_http(&format!("{}/healthz", self.url()), READY_WITHIN)?;
         self.program = Some(program);

@@ -3,6 +3,7 @@
 #![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
 
 mod browser;
+mod clock;
 mod commands;
 mod crash;
 mod faults;

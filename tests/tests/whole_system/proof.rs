@@ -131,13 +131,13 @@ fn first_picture_us(file: &Path) -> i64 {
     pts * 1_000_000 / i64::from(track.timescale)
 }
 
-fn hours_from_now(hours: i64) -> WallTime {
+pub fn hours_from_now(hours: i64) -> WallTime {
     use archive::time::Clock as _;
     archive::time::SystemClock.wall() + hours * 3_600_000_000
 }
 
 /// The wall time at which each file starts, as the playlist says.
-fn segment_starts(playlist: &str) -> std::collections::BTreeMap<u64, WallTime> {
+pub fn segment_starts(playlist: &str) -> std::collections::BTreeMap<u64, WallTime> {
     let mut starts = std::collections::BTreeMap::new();
     let mut time = None;
     for line in playlist.lines() {

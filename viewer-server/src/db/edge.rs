@@ -38,6 +38,8 @@ pub struct RecorderRow {
 pub struct RecorderSeen {
     /// Its wall clock minus ours, in microseconds.
     pub clock_offset_us: i64,
+    /// Round trip of the exchange by which that was measured: half of it is the doubt; `None` if it was not.
+    pub clock_round_trip_us: Option<i64>,
     /// Free bytes on its disk.
     pub disk_free_bytes: u64,
     /// Size of its disk.
@@ -213,7 +215,8 @@ impl Db {
     ) -> DbResult<()> {
         sqlx::query(
             "UPDATE recorder SET last_seen_us = $2, clock_offset_us = $3, disk_free_bytes = $4,
-                 disk_total_bytes = $5, pending_facts = $6, disk_left_s = $7 WHERE recorder_id = $1",
+                 disk_total_bytes = $5, pending_facts = $6, disk_left_s = $7,
+                 clock_round_trip_us = $8 WHERE recorder_id = $1",
         )
         .bind(recorder.as_str())
         .bind(now.0)
@@ -222,6 +225,7 @@ impl Db {
         .bind(signed(seen.disk_total_bytes))
         .bind(signed(seen.pending_facts))
         .bind(seen.disk_left_s.map(signed))
+        .bind(seen.clock_round_trip_us.map(|us| us.max(0)))
         .execute(&self.writer)
         .await?;
         Ok(())

@@ -3,7 +3,7 @@
 use archive::ids::{RecorderId, RunId, SiteId, StreamId};
 use archive::interaction::InteractionSettings;
 use archive::segment::{Track, TrackKind};
-use archive::time::WallTime;
+use archive::time::{Anchor, WallTime};
 use archive::uplink::Fact;
 use jiff::tz::TimeZone;
 use sqlx::{Any, Transaction};
@@ -22,6 +22,8 @@ pub struct FactsStored {
     pub new_events: u64,
     /// Facts that could not be read or were not the recorder's to tell; they count as stored.
     pub unusable: Vec<String>,
+    /// Whether a recorder's clock was compared, so that events may have moved.
+    pub times_moved: bool,
     /// Whether a stream's tracks changed.
     pub tracks_changed: bool,
     /// Whether an alert began or ended.
@@ -81,8 +83,12 @@ impl Db {
             ..FactsStored::default()
         };
         let mut chains = Chains::new(teller.recorder, get(&row, "public_key")?, teller.now);
+        let clock_of = clock::Teller {
+            recorder: teller.recorder,
+            tolerance_us: self.clock_tolerance_us,
+        };
         for fact in facts.iter().skip(known) {
-            store_fact(&mut tx, teller, fact, &mut stored, &mut chains).await?;
+            store_fact(&mut tx, teller, clock_of, fact, &mut stored, &mut chains).await?;
             stored.through += 1;
         }
         chains.finish(&mut tx).await?;
@@ -101,14 +107,21 @@ impl Db {
 async fn store_fact(
     tx: &mut Transaction<'static, Any>,
     teller: &Teller<'_>,
+    clock_of: clock::Teller<'_>,
     fact: &Fact,
     stored: &mut FactsStored,
     chains: &mut Chains<'_>,
 ) -> DbResult<()> {
     let recorder = teller.recorder;
     match fact {
-        Fact::Event { received, event } => match NewEvent::read(event, *received, teller.settings) {
+        Fact::Event {
+            received,
+            received_boot,
+            event,
+        } => match NewEvent::read(event, *received, teller.settings) {
             Ok(event) => {
+                let truth = clock::truth(tx, clock_of, *received, *received_boot).await?;
+                let event = event.over(recorder, *received_boot, truth, teller.settings);
                 if put_event(tx, teller.site, teller.zone, &event).await? {
                     stored.new_events += 1;
                 }
@@ -127,12 +140,12 @@ async fn store_fact(
                     .push(format!("run {run} of foreign stream {stream}"));
                 return Ok(());
             }
-            put_run(tx, recorder, run, stream, tracks, anchor.wall).await?;
-            clock::put_anchor(tx, run, stream, anchor).await?;
+            put_run(tx, recorder, run, stream, tracks, anchor).await?;
+            clock::put_anchor(tx, clock_of, run, stream, anchor).await?;
             stored.tracks_changed = true;
         }
         Fact::Anchored { run, anchor } => match stream_of_run(tx, recorder, run).await? {
-            Some(stream) => clock::put_anchor(tx, run, &stream, anchor).await?,
+            Some(stream) => clock::put_anchor(tx, clock_of, run, &stream, anchor).await?,
             None => stored.unusable.push(format!("anchor of unknown run {run}")),
         },
         Fact::RunEnded { run } => {
@@ -150,20 +163,32 @@ async fn store_fact(
                 return Ok(());
             }
             let cause = serde_json::to_value(gap.cause).map_err(|e| DbError::damaged("gap.cause", e))?;
+            let said_end = gap.end.map(|end| (end, gap.end_boot));
+            let (start, end) = clock::true_gap(tx, clock_of, (gap.start, gap.start_boot), said_end).await?;
             sqlx::query(
-                "INSERT INTO gap (gap_id, recorder_id, stream_id, start_us, end_us, cause, detail)
-                 VALUES ($1, $2, $3, $4, $5, $6, $7)
+                "INSERT INTO gap (gap_id, recorder_id, stream_id, start_us, end_us, cause, detail, said_start_us,
+                     said_end_us, start_boot_id, start_boot_us, end_boot_id, end_boot_us)
+                 VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
                  ON CONFLICT (gap_id) DO UPDATE SET start_us = excluded.start_us, end_us = excluded.end_us,
-                     cause = excluded.cause, detail = excluded.detail
+                     cause = excluded.cause, detail = excluded.detail, said_start_us = excluded.said_start_us,
+                     said_end_us = excluded.said_end_us, start_boot_id = excluded.start_boot_id,
+                     start_boot_us = excluded.start_boot_us, end_boot_id = excluded.end_boot_id,
+                     end_boot_us = excluded.end_boot_us
                  WHERE gap.recorder_id = excluded.recorder_id",
             )
             .bind(gap.gap_id.to_string())
             .bind(recorder.as_str())
             .bind(gap.stream.as_str())
-            .bind(gap.start.0)
-            .bind(gap.end.map(|e| e.0))
+            .bind(start.0)
+            .bind(end.map(|e| e.0))
             .bind(cause.as_str().unwrap_or_default())
             .bind(gap.detail.chars().take(500).collect::<String>())
+            .bind(gap.start.0)
+            .bind(gap.end.map(|e| e.0))
+            .bind(gap.start_boot.map(|b| b.boot.hyphenated().to_string()))
+            .bind(gap.start_boot.map(|b| b.us))
+            .bind(gap.end_boot.map(|b| b.boot.hyphenated().to_string()))
+            .bind(gap.end_boot.map(|b| b.us))
             .execute(&mut **tx)
             .await?;
         }
@@ -185,6 +210,18 @@ async fn store_fact(
             .bind(reason.chars().take(500).collect::<String>())
             .execute(&mut **tx)
             .await?;
+        }
+        Fact::ClockMeasured {
+            boot,
+            server_wall,
+            wall,
+            round_trip_us,
+            source,
+        } => {
+            let sighting = (*server_wall, *wall, *round_trip_us);
+            let tolerance_us = teller.settings.clock_tolerance_us;
+            clock::put_sighting(tx, clock_of, teller.zone, tolerance_us, *boot, &sighting, *source).await?;
+            stored.times_moved = true;
         }
         Fact::Chained {
             stream,
@@ -252,18 +289,19 @@ async fn put_run(
     run: &RunId,
     stream: &StreamId,
     tracks: &[Track],
-    started: WallTime,
+    anchor: &Anchor,
 ) -> DbResult<()> {
     let json = serde_json::to_string(tracks).map_err(|e| DbError::damaged("run.tracks", e))?;
     sqlx::query(
-        "INSERT INTO run (run_id, stream_id, recorder_id, tracks, started_us) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (run_id) DO NOTHING",
+        "INSERT INTO run (run_id, stream_id, recorder_id, tracks, started_us, boot_id)
+         VALUES ($1, $2, $3, $4, $5, $6) ON CONFLICT (run_id) DO NOTHING",
     )
     .bind(run.as_str())
     .bind(stream.as_str())
     .bind(recorder.as_str())
     .bind(json)
-    .bind(started.0)
+    .bind(anchor.wall.0)
+    .bind(anchor.boot.map(|b| b.boot.hyphenated().to_string()))
     .execute(&mut **tx)
     .await?;
     let video = tracks.iter().find(|t| t.kind == TrackKind::Video);

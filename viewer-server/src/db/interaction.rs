@@ -10,7 +10,7 @@ use jiff::civil::Date;
 use sqlx::any::AnyRow;
 use sqlx::{Any, Transaction};
 
-use super::event::site_event;
+use super::event::{EVENT_COLUMNS, site_event};
 use super::order::{mark_of, order_mark};
 use super::vocabulary::put_term;
 use super::{Db, DbError, DbResult, Term, TermKind, get, get_id, term_id, unsigned};
@@ -126,9 +126,9 @@ impl Db {
             tx.rollback().await?;
             return Ok(Rederived::default());
         }
-        let events = sqlx::query(
-            "SELECT received_us, body FROM event WHERE site_id = $1 AND at_us >= $2 AND at_us < $3 ORDER BY at_us",
-        )
+        let events = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {EVENT_COLUMNS} FROM event WHERE site_id = $1 AND at_us >= $2 AND at_us < $3 ORDER BY at_us"
+        )))
         .bind(site.as_str())
         .bind(window.start.0)
         .bind(window.end.0)

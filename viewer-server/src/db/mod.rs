@@ -32,6 +32,7 @@ use std::panic::Location;
 use std::sync::Once;
 use std::time::Duration;
 
+use archive::time::DurationUs;
 use sqlx::any::{AnyConnectOptions, AnyPoolOptions, AnyRow};
 use sqlx::{Any, AnyPool, ColumnIndex, ConnectOptions, Row, Transaction};
 
@@ -118,10 +119,13 @@ pub struct Db {
     writer: AnyPool,
     reader: AnyPool,
     begin: &'static str,
+    /// A recorder's clock may be off by so much before its times are corrected.
+    clock_tolerance_us: DurationUs,
 }
 
 const READERS: u32 = 8;
 const POSTGRES_CONNECTIONS: u32 = 16;
+const CLOCK_TOLERANCE_US: DurationUs = 50_000;
 
 impl Db {
     /// Connects; `url` is `sqlite://PATH` or `postgres://…`. Creates a missing SQLite file.
@@ -145,6 +149,7 @@ impl Db {
                 writer,
                 reader,
                 begin: "BEGIN IMMEDIATE",
+                clock_tolerance_us: CLOCK_TOLERANCE_US,
             })
         } else {
             let pool = AnyPoolOptions::new()
@@ -156,8 +161,15 @@ impl Db {
                 writer: pool.clone(),
                 reader: pool,
                 begin: "BEGIN",
+                clock_tolerance_us: CLOCK_TOLERANCE_US,
             })
         }
+    }
+
+    /// The same catalogue with another tolerance for recorders' clocks.
+    pub fn with_clock_tolerance(mut self, tolerance_us: DurationUs) -> Self {
+        self.clock_tolerance_us = tolerance_us;
+        self
     }
 
     /// Brings the tables up to date.

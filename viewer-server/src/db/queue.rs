@@ -5,7 +5,7 @@ use archive::ids::{CounterId, SiteId};
 use archive::time::WallTime;
 use jiff::civil::Date;
 
-use super::event::site_event;
+use super::event::{EVENT_COLUMNS, site_event};
 use super::{Db, DbResult, get, get_id};
 use crate::words::{fold_number, fold_series};
 
@@ -38,11 +38,11 @@ pub struct Answered {
 impl Db {
     /// The numbers taken and given back at a site since a moment, by time.
     pub async fn numbers_taken(&self, site: &SiteId, since: WallTime) -> DbResult<Vec<Taken>> {
-        let rows = sqlx::query(
-            "SELECT at_us, received_us, body FROM event
+        let rows = sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT at_us, {EVENT_COLUMNS} FROM event
              WHERE event_type IN ('ticket.issued', 'ticket.cancelled') AND site_id = $1 AND at_us >= $2
-             ORDER BY at_us",
-        )
+             ORDER BY at_us"
+        )))
         .bind(site.as_str())
         .bind(since.0)
         .fetch_all(&self.reader)

@@ -26,6 +26,7 @@ impl SpanRow {
             media,
             wall,
             clock_state: ClockState::Synchronized,
+            boot: None,
         };
         [
             anchor(self.recorded.start, self.wall.start),
@@ -165,6 +166,8 @@ fn gap_row(row: &AnyRow) -> DbResult<Gap> {
         stream: get_id(row, "stream_id")?,
         start: WallTime(get(row, "start_us")?),
         end: get::<Option<i64>>(row, "end_us")?.map(WallTime),
+        start_boot: None,
+        end_boot: None,
         cause,
         detail: get(row, "detail")?,
     })

@@ -270,11 +270,14 @@ async fn take(
             pending_facts,
             streams,
             disk_left_s,
+            sent,
+            clock,
             ..
         } => {
             let now = centre.now();
             let seen = RecorderSeen {
-                clock_offset_us: wall - now,
+                clock_offset_us: clock.map_or(wall - now, |clock| clock.offset_us),
+                clock_round_trip_us: clock.map(|clock| clock.round_trip_us),
                 disk_free_bytes,
                 disk_total_bytes,
                 pending_facts,
@@ -289,7 +292,12 @@ async fn take(
             if let Err(error) = centre.settle_fetches(&recorder.recorder_id).await {
                 tracing::error!(recorder = %recorder.recorder_id, %error, "fetches could not be looked after");
             }
-            send(socket, &ToRecorder::HeartbeatSeen { wall: now }).await
+            let answer = ToRecorder::HeartbeatSeen {
+                wall: centre.now(),
+                received: Some(now),
+                sent,
+            };
+            send(socket, &answer).await
         }
         ToServer::Facts { first, facts } => {
             let stored = store(centre, &recorder.recorder_id, &recorder.site_id, first, &facts).await?;
@@ -370,6 +378,9 @@ async fn store(
     }
     if stored.alerts_changed {
         centre.supervision.poke();
+    }
+    if stored.times_moved {
+        centre.ingest.poke();
     }
     if stored.tracks_changed {
         centre.forget_places().await;

@@ -217,6 +217,8 @@ mod tests {
             stream: stream("front"),
             start: WallTime(60 * SECOND),
             end: Some(WINDOW.end),
+            start_boot: None,
+            end_boot: None,
             cause: GapCause::CameraOffline,
             detail: String::new(),
         };

@@ -118,6 +118,8 @@ mod tests {
             stream: "q1.front.main".parse().unwrap(),
             start: WallTime(start_s * 1_000_000),
             end: end_s.map(|s| WallTime(s * 1_000_000)),
+            start_boot: None,
+            end_boot: None,
             cause,
             detail: String::new(),
         };

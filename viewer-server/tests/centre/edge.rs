@@ -75,6 +75,7 @@ pub async fn start_run(stage: &Stage, recorder: &mut Recorder, offset_s: i64) ->
         media: MediaTime(0),
         wall: stage.now() + offset_s * SECOND,
         clock_state: ClockState::Synchronized,
+        boot: None,
     };
     recorder
         .facts(vec![Fact::RunStarted {
@@ -180,6 +181,7 @@ async fn facts_are_stored_once_and_never_leave_a_hole(stage: &Stage) {
     let mut recorder = stage.recorder("ba-dinh-1", &[STREAM]).await;
     let fact = |id: &str| Fact::Event {
         received: stage.now(),
+        received_boot: None,
         event: event(id, "counter.opened", stage.now(), json!({})),
     };
     assert_eq!(recorder.facts_from(1, vec![fact("a"), fact("b")]).await, 2);
@@ -196,6 +198,7 @@ async fn facts_are_stored_once_and_never_leave_a_hole(stage: &Stage) {
     );
     let unusable = Fact::Event {
         received: stage.now(),
+        received_boot: None,
         event: json!({"no": "event"}),
     };
     assert_eq!(
@@ -394,6 +397,8 @@ async fn a_heartbeat_shows_in_the_live_state(stage: &Stage) {
             streams: [(STREAM.parse().unwrap(), health)].into(),
             chain_heads: [].into(),
             disk_left_s: Some(86_400),
+            sent: None,
+            clock: None,
         }
     };
     recorder.tell(&beat(None)).await;

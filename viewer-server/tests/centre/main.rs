@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used)]
 
 mod chain;
+mod clock;
 mod days;
 mod edge;
 mod events;

@@ -32,6 +32,8 @@ async fn a_playlist_breaks_at_a_gap_and_the_timeline_says_why(stage: &Stage) {
         stream: STREAM.parse().unwrap(),
         start: MORNING + 8 * SECOND,
         end: Some(MORNING + 60 * SECOND),
+        start_boot: None,
+        end_boot: None,
         cause: GapCause::CameraOffline,
         detail: "connection refused".into(),
     };
@@ -86,6 +88,8 @@ async fn where_nothing_was_recorded_the_gap_is_named(stage: &Stage) {
         stream: STREAM.parse().unwrap(),
         start: MORNING + 8 * SECOND,
         end: Some(MORNING + 60 * SECOND),
+        start_boot: None,
+        end_boot: None,
         cause: GapCause::CameraOffline,
         detail: "connection refused".into(),
     };
@@ -124,6 +128,8 @@ async fn many_windows_are_answered_each_in_its_place(stage: &Stage) {
         stream: STREAM.parse().unwrap(),
         start: MORNING + start_s * SECOND,
         end: end_s.map(|s| MORNING + s * SECOND),
+        start_boot: None,
+        end_boot: None,
         cause: GapCause::CameraSilent,
         detail: String::new(),
     };
@@ -219,6 +225,7 @@ async fn a_later_anchor_moves_what_is_stored(stage: &Stage) {
         media: MediaTime(10 * SECOND),
         wall: MORNING + 10 * SECOND + 4000,
         clock_state: ClockState::Synchronized,
+        boot: None,
     };
     recorder.facts(vec![Fact::Anchored { run, anchor }]).await;
     assert_eq!(starts().await, [6 * SECOND + 2400]);
@@ -286,6 +293,8 @@ async fn what_a_gap_explains_is_not_awaited(stage: &Stage) {
             stream: STREAM.parse().unwrap(),
             start: MORNING + start_s * SECOND,
             end: Some(MORNING + end_s * SECOND),
+            start_boot: None,
+            end_boot: None,
             cause: GapCause::CameraOffline,
             detail: String::new(),
         },

@@ -7,7 +7,7 @@ use archive::gap::{Gap, GapCause};
 use archive::ids::{RunId, StreamId};
 use archive::seal::{ToldSegment, leaf};
 use archive::segment::{Digest, Fragment, Track};
-use archive::time::{Anchor, ClockState, MediaTime, WallTime};
+use archive::time::{Anchor, BootTime, ClockState, MediaTime, WallTime};
 use serde::de::DeserializeOwned;
 use sqlx::Row as _;
 use sqlx::sqlite::SqliteRow;
@@ -56,8 +56,25 @@ pub fn word<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Fai
     Ok(serde_json::from_value(serde_json::Value::String(text))?)
 }
 
+/// Position, wall time, what was thought of the clock, and the clock that is never set.
+pub type KeptAnchor = (i64, i64, &'static str, Option<BootTime>);
+
+/// A moment on the clock that is never set; an index of before that was kept has no such columns.
+pub fn boot(row: &SqliteRow, id: &str, us: &str) -> Result<Option<BootTime>, Failure> {
+    if row.try_column(id).is_err() {
+        return Ok(None);
+    }
+    let (Some(boot), Some(us)) = (row.try_get::<Option<String>, _>(id)?, row.try_get(us)?) else {
+        return Ok(None);
+    };
+    Ok(Some(BootTime {
+        boot: boot.parse()?,
+        us,
+    }))
+}
+
 fn check_runs(database: &mut Database, chains: &Chains<'_>, report: &mut Report) {
-    let mut anchors: BTreeMap<RunId, BTreeSet<(i64, i64, &'static str)>> = BTreeMap::new();
+    let mut anchors: BTreeMap<RunId, BTreeSet<KeptAnchor>> = BTreeMap::new();
     let rows = database.rows("anchor", "select * from anchor", report, |row| {
         let run: RunId = row.try_get::<String, _>("run_id")?.parse()?;
         let state: ClockState = word(row, "clock_state")?;
@@ -66,10 +83,11 @@ fn check_runs(database: &mut Database, chains: &Chains<'_>, report: &mut Report)
             row.try_get("media_us")?,
             row.try_get("wall_us")?,
             state_name(state),
+            boot(row, "boot_id", "boot_us")?,
         ))
     });
-    for (run, media, wall, state) in rows {
-        anchors.entry(run).or_default().insert((media, wall, state));
+    for (run, media, wall, state, boot) in rows {
+        anchors.entry(run).or_default().insert((media, wall, state, boot));
     }
     let rows = database.rows("run", "select * from run", report, |row| {
         let run: RunId = row.try_get::<String, _>("run_id")?.parse()?;
@@ -110,15 +128,17 @@ pub fn state_name(state: ClockState) -> &'static str {
 }
 
 /// All anchors that the chain tells must be there; others only behind the newest of them: not sealed yet.
-pub fn check_anchors(
-    place: &str,
-    kept: Option<&BTreeSet<(i64, i64, &'static str)>>,
-    told: &[Anchor],
-    report: &mut Report,
-) {
+pub fn check_anchors(place: &str, kept: Option<&BTreeSet<KeptAnchor>>, told: &[Anchor], report: &mut Report) {
     let told: BTreeSet<_> = told
         .iter()
-        .map(|anchor| (anchor.media.0, anchor.wall.0, state_name(anchor.clock_state)))
+        .map(|anchor| {
+            (
+                anchor.media.0,
+                anchor.wall.0,
+                state_name(anchor.clock_state),
+                anchor.boot,
+            )
+        })
         .collect();
     let newest = told.iter().map(|(media, ..)| *media).max().unwrap_or(i64::MIN);
     let none = BTreeSet::new();
@@ -250,6 +270,8 @@ fn check_gaps(database: &mut Database, chains: &Chains<'_>, report: &mut Report)
             stream: row.try_get::<String, _>("stream")?.parse()?,
             start: WallTime(row.try_get("start_wall_us")?),
             end: row.try_get::<Option<i64>, _>("end_wall_us")?.map(WallTime),
+            start_boot: boot(row, "start_boot_id", "start_boot_us")?,
+            end_boot: boot(row, "end_boot_id", "end_boot_us")?,
             cause,
             detail: row.try_get("detail")?,
         })

@@ -11,7 +11,7 @@ use sqlx::Row as _;
 
 use super::{Chains, id, unsigned};
 use crate::database::Database;
-use crate::index::{check_anchors, state_name, word};
+use crate::index::{KeptAnchor, boot, check_anchors, state_name, word};
 use crate::report::Report;
 
 /// Compares what is shown with what was sealed.
@@ -22,18 +22,20 @@ pub fn check(database: &mut Database, chains: &Chains, report: &mut Report) {
 }
 
 fn check_runs(database: &mut Database, chains: &Chains, report: &mut Report) {
-    let mut anchors: BTreeMap<RunId, BTreeSet<(i64, i64, &'static str)>> = BTreeMap::new();
-    let sql = "select run_id, media_us, wall_us, clock_state from anchor";
+    let mut anchors: BTreeMap<RunId, BTreeSet<KeptAnchor>> = BTreeMap::new();
+    let sql = "select a.run_id, a.media_us, a.wall_us, a.clock_state, a.boot_us, r.boot_id
+               from anchor a left join run r on r.run_id = a.run_id";
     let rows = database.rows("anchor", sql, report, |row| {
         Ok((
             id::<RunId>(row, "run_id")?,
             row.try_get("media_us")?,
             row.try_get("wall_us")?,
             state_name(word(row, "clock_state")?),
+            boot(row, "boot_id", "boot_us")?,
         ))
     });
-    for (run, media, wall, state) in rows {
-        anchors.entry(run).or_default().insert((media, wall, state));
+    for (run, media, wall, state, boot) in rows {
+        anchors.entry(run).or_default().insert((media, wall, state, boot));
     }
     let sql = "select run_id, stream_id, recorder_id, tracks from run";
     let rows = database.rows("run", sql, report, |row| {
@@ -135,13 +137,18 @@ fn check_segment(row: &SegmentRow, told: &ToldSegment) -> Result<(), &'static st
 }
 
 fn check_gaps(database: &mut Database, chains: &Chains, report: &mut Report) {
-    let rows = database.rows("gap", "select * from gap", report, |row| {
+    // What the recorder said, where the catalogue shows it put right.
+    let sql = "select *, coalesce(said_start_us, start_us) as told_start_us,
+                   coalesce(said_end_us, end_us) as told_end_us from gap";
+    let rows = database.rows("gap", sql, report, |row| {
         let stream: StreamId = id(row, "stream_id")?;
         let gap = Gap {
             gap_id: row.try_get::<String, _>("gap_id")?.parse()?,
             stream: stream.clone(),
-            start: WallTime(row.try_get("start_us")?),
-            end: row.try_get::<Option<i64>, _>("end_us")?.map(WallTime),
+            start: WallTime(row.try_get("told_start_us")?),
+            end: row.try_get::<Option<i64>, _>("told_end_us")?.map(WallTime),
+            start_boot: boot(row, "start_boot_id", "start_boot_us")?,
+            end_boot: boot(row, "end_boot_id", "end_boot_us")?,
             cause: word(row, "cause")?,
             detail: row.try_get("detail")?,
         };

@@ -1,10 +1,21 @@
-//! Anchors of runs: wall time as a view on media time.
+//! Anchors of runs: wall time as a view on media time, corrected where the recorder's clock was wrong.
 
-use archive::ids::{RunId, StreamId};
-use archive::time::{Anchor, ClockState, DurationUs, MAX_SLEW_PPM, MediaTime, RunClock, WallTime};
+mod correct;
+
+use archive::ids::{RecorderId, RunId, StreamId};
+use archive::time::{Anchor, BootClock, ClockState, DurationUs, MAX_SLEW_PPM, MediaTime, RunClock, WallTime};
 use sqlx::{Any, AnyConnection, Transaction};
 
 use super::{Db, DbResult, get, get_id};
+
+pub(super) use correct::{EventFix, event_fix, happened, put_sighting, true_gap, truth};
+
+/// Whose times are told, and how far they may be off before they are corrected.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Teller<'a> {
+    pub recorder: &'a RecorderId,
+    pub tolerance_us: DurationUs,
+}
 
 /// Longest segment that is accepted; bounds how far back a look for footage must reach.
 pub const MAX_SEGMENT_US: DurationUs = 600_000_000;
@@ -12,37 +23,88 @@ pub const MAX_SEGMENT_US: DurationUs = 600_000_000;
 /// Stores one look at a run's clock and moves what it bears on.
 pub(super) async fn put_anchor(
     tx: &mut Transaction<'static, Any>,
+    teller: Teller<'_>,
     run: &RunId,
     stream: &StreamId,
     anchor: &Anchor,
 ) -> DbResult<()> {
-    let before = sqlx::query(
-        "SELECT media_us, steered_us FROM anchor WHERE run_id = $1 AND media_us < $2
-         ORDER BY media_us DESC LIMIT 1",
-    )
-    .bind(run.as_str())
-    .bind(anchor.media.0)
-    .fetch_optional(&mut **tx)
-    .await?
-    .map(|row| Ok::<_, super::DbError>((get::<i64>(&row, "media_us")?, get::<i64>(&row, "steered_us")?)))
-    .transpose()?;
+    let truth = correct::truth(tx, teller, anchor.wall, anchor.boot).await?;
     sqlx::query(
-        "INSERT INTO anchor (run_id, media_us, wall_us, steered_us, clock_state) VALUES ($1, $2, $3, $4, $5)
-         ON CONFLICT (run_id, media_us) DO NOTHING",
+        "INSERT INTO anchor (run_id, media_us, wall_us, steered_us, clock_state, boot_us, corrected_us)
+         VALUES ($1, $2, $3, $4, $5, $6, $7) ON CONFLICT (run_id, media_us) DO NOTHING",
     )
     .bind(run.as_str())
     .bind(anchor.media.0)
     .bind(anchor.wall.0)
-    .bind(steered(before, anchor.media.0, anchor.wall.0))
+    // Not steered yet: an offset that no run has, so that it is.
+    .bind(i64::MIN)
     .bind(match anchor.clock_state {
         ClockState::Synchronized => "synchronized",
         ClockState::Unsynchronized => "unsynchronized",
         ClockState::Impossible => "impossible",
     })
+    .bind(anchor.boot.map(|b| b.us))
+    .bind(truth.map(|t| t.0))
     .execute(&mut **tx)
     .await?;
-    restate_later(tx, run, anchor.media).await?;
-    move_segments(tx, run, stream, before.map(|b| b.0)).await
+    restate(tx, run, stream, anchor.media.0, None).await
+}
+
+/// Corrects and steers the anchors of a run from a position on, and moves the segments that they bear on.
+async fn restate(
+    tx: &mut Transaction<'static, Any>,
+    run: &RunId,
+    stream: &StreamId,
+    from_media_us: i64,
+    clock: Option<(&BootClock, DurationUs)>,
+) -> DbResult<()> {
+    let mut before = sqlx::query(
+        "SELECT media_us, steered_us FROM anchor WHERE run_id = $1 AND media_us < $2
+         ORDER BY media_us DESC LIMIT 1",
+    )
+    .bind(run.as_str())
+    .bind(from_media_us)
+    .fetch_optional(&mut **tx)
+    .await?
+    .map(|row| Ok::<_, super::DbError>((get::<i64>(&row, "media_us")?, get::<i64>(&row, "steered_us")?)))
+    .transpose()?;
+    let rows = sqlx::query(
+        "SELECT media_us, wall_us, steered_us, boot_us, corrected_us FROM anchor
+         WHERE run_id = $1 AND media_us >= $2 ORDER BY media_us",
+    )
+    .bind(run.as_str())
+    .bind(from_media_us)
+    .fetch_all(&mut **tx)
+    .await?;
+    let mut moved_from_us: Option<i64> = None;
+    for row in &rows {
+        let (media_us, wall_us): (i64, i64) = (get(row, "media_us")?, get(row, "wall_us")?);
+        let known: Option<i64> = get(row, "corrected_us")?;
+        let corrected = match (clock, get::<Option<i64>>(row, "boot_us")?) {
+            (Some((clock, tolerance_us)), Some(boot_us)) => clock
+                .correct(WallTime(wall_us), boot_us, tolerance_us)
+                .map(|truth| truth.0),
+            _ => known,
+        };
+        let limited = steered(before, media_us, corrected.unwrap_or(wall_us));
+        if limited != get::<i64>(row, "steered_us")? || corrected != known {
+            sqlx::query(
+                "UPDATE anchor SET steered_us = $3, corrected_us = $4 WHERE run_id = $1 AND media_us = $2",
+            )
+            .bind(run.as_str())
+            .bind(media_us)
+            .bind(limited)
+            .bind(corrected)
+            .execute(&mut **tx)
+            .await?;
+            moved_from_us.get_or_insert(before.map_or(i64::MIN, |(media_us, _)| media_us));
+        }
+        before = Some((media_us, limited));
+    }
+    match moved_from_us {
+        Some(from_us) => move_segments(tx, run, stream, from_us).await,
+        None => Ok(()),
+    }
 }
 
 /// The wall time of an anchor with its rate limited against the anchor before.
@@ -55,59 +117,22 @@ fn steered(before: Option<(i64, i64)>, media_us: i64, wall_us: i64) -> i64 {
     wall_us.clamp(held.saturating_sub(most), held.saturating_add(most))
 }
 
-/// Limits the anchors after a position anew; there are none unless facts came out of order.
-async fn restate_later(tx: &mut Transaction<'static, Any>, run: &RunId, from: MediaTime) -> DbResult<()> {
-    let rows = sqlx::query(
-        "SELECT media_us, wall_us, steered_us FROM anchor WHERE run_id = $1 AND media_us >= $2 ORDER BY media_us",
-    )
-    .bind(run.as_str())
-    .bind(from.0)
-    .fetch_all(&mut **tx)
-    .await?;
-    let mut before = None;
-    for row in &rows {
-        let (media_us, stored): (i64, i64) = (get(row, "media_us")?, get(row, "steered_us")?);
-        let limited = match before {
-            None => stored,
-            some => steered(some, media_us, get(row, "wall_us")?),
-        };
-        before = Some((media_us, limited));
-        if limited != stored {
-            sqlx::query("UPDATE anchor SET steered_us = $3 WHERE run_id = $1 AND media_us = $2")
-                .bind(run.as_str())
-                .bind(media_us)
-                .bind(limited)
-                .execute(&mut **tx)
-                .await?;
-        }
-    }
-    Ok(())
-}
-
 /// Gives the segments of a run that reach behind a position their wall times anew.
 async fn move_segments(
     tx: &mut Transaction<'static, Any>,
     run: &RunId,
     stream: &StreamId,
-    from_media_us: Option<i64>,
+    from_media_us: i64,
 ) -> DbResult<()> {
-    let Some(from_media_us) = from_media_us else {
-        return Ok(());
-    };
-    let from = MediaTime(from_media_us);
-    let Some(wall) = clock_between(tx, run, from, from).await?.wall(from) else {
-        return Ok(());
-    };
     let rows = sqlx::query(
         "SELECT sequence, recorder_id, start_us, end_us, start_media_us, end_media_us FROM segment
-         WHERE stream_id = $1 AND start_us > $2 AND run_id = $3 AND end_media_us > $4",
+         WHERE run_id = $1 AND end_media_us > $2",
     )
-    .bind(stream.as_str())
-    .bind(wall.0.saturating_sub(2 * MAX_SEGMENT_US))
     .bind(run.as_str())
     .bind(from_media_us)
     .fetch_all(&mut **tx)
     .await?;
+    let mut has_moved = false;
     for row in &rows {
         let start = MediaTime(get(row, "start_media_us")?);
         let end = MediaTime(get(row, "end_media_us")?);
@@ -118,6 +143,7 @@ async fn move_segments(
         if (start.0, end.0) == (get(row, "start_us")?, get(row, "end_us")?) {
             continue;
         }
+        has_moved = true;
         sqlx::query(
             "UPDATE segment SET start_us = $4, end_us = $5
              WHERE stream_id = $1 AND sequence = $2 AND recorder_id = $3",
@@ -127,6 +153,16 @@ async fn move_segments(
         .bind(get::<&str>(row, "recorder_id")?)
         .bind(start.0)
         .bind(end.0)
+        .execute(&mut **tx)
+        .await?;
+    }
+    if has_moved {
+        sqlx::query(
+            "UPDATE stream SET footage_until_us =
+                 (SELECT end_us FROM segment WHERE segment.stream_id = $1 ORDER BY start_us DESC LIMIT 1)
+             WHERE stream_id = $1",
+        )
+        .bind(stream.as_str())
         .execute(&mut **tx)
         .await?;
     }
@@ -157,6 +193,7 @@ pub(super) async fn clock_between(
                 media: MediaTime(get(row, "media_us")?),
                 wall: WallTime(get(row, "steered_us")?),
                 clock_state: ClockState::Synchronized,
+                boot: None,
             })
         })
         .collect::<DbResult<Vec<_>>>()?;
@@ -193,6 +230,7 @@ mod tests {
                 media: MediaTime(*media),
                 wall: WallTime(*wall),
                 clock_state: ClockState::Synchronized,
+                boot: None,
             })
             .collect();
         let clock = RunClock::new(&anchors);
