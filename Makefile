@@ -2,7 +2,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help demo test build lint bench page debug
+.PHONY: help demo test build deb lint bench page debug
 
 PORT ?= 8080
 DATA_DIR ?= demo-data
@@ -13,6 +13,7 @@ help:
 	@echo 'make test   every test: Rust, page, browser; SQLite and PostgreSQL'
 	@echo 'make lint   rustfmt, clippy, svelte-check, prettier, cargo-deny'
 	@echo 'make build  release binaries into target/release'
+	@echo 'make deb    Debian packages of recorder, server and verifier into target/debian'
 	@echo 'make bench  the benchmarks, as a table'
 
 page: web-viewer/dist/index.html
@@ -49,6 +50,13 @@ build:
 	$(MAKE) --no-print-directory page
 	cargo build --locked --release --workspace --bins --features viewer-server/bundled-ui
 
+deb: build
+	command -v cargo-deb >/dev/null || cargo install --locked --debug cargo-deb
+	# With the versions of the libraries of this Debian; build on the release that the sites run.
+	cargo deb --locked --no-build -p recorder
+	cargo deb --locked --no-build -p viewer-server
+	cargo deb --locked --no-build -p archive
+
 lint:
 	.ci/packages build run
 	$(MAKE) --no-print-directory page
@@ -62,3 +70,6 @@ bench:
 	.ci/packages build run
 	# Link-time optimisation would take minutes and changes nothing here: the time goes to SQLite and the disk.
 	CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_DEBUG=false cargo bench --locked -p viewer-server --bench scale
+	.ci/packages demo
+	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false cargo build --locked --release -p recorder -p system-tests --bins
+	CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_DEBUG=false cargo bench --locked -p system-tests --bench recorder

@@ -15,6 +15,7 @@ pub mod live;
 pub mod record;
 pub mod repair;
 pub mod retention;
+mod service;
 pub mod store;
 pub mod uplink;
 
@@ -39,6 +40,7 @@ use capture::{CaptureContext, Examined, Examiner, Health, LiveTap};
 use index::{IndexError, Rolls, UploadRule};
 use inputs::EventJournal;
 use record::{Recorded, Writer, WriterSettings};
+pub use service::Progress;
 use store::Store;
 
 /// Fragments that wait for the disk, for each stream: half a minute.
@@ -188,9 +190,12 @@ pub async fn run(
     let (ledger, requests) = record::ledger();
     let (has_room, room) = watch::channel(true);
     let (tell_disk_left, disk_left_s) = watch::channel(None);
+    let progress = Arc::new(Progress::default());
+    progress.note(&*clock);
     let writer = Writer::new(writer_settings, index.clone(), chains, clock.clone(), recorded)
         .await?
-        .while_there_is_room(room);
+        .while_there_is_room(room)
+        .watched(progress.clone());
     // A thread of its own: it waits for the disk, which would hold up tasks.
     let runtime = tokio::runtime::Handle::current();
     let (written, mut is_written) = tokio::sync::oneshot::channel();
@@ -269,6 +274,12 @@ pub async fn run(
     };
     tasks.spawn(keeper.run(shutdown.clone()));
     tasks.spawn(clock::watch(index.clone(), clock.clone(), shutdown.clone()));
+    tasks.spawn(service::tell(
+        progress,
+        health.clone(),
+        clock.clone(),
+        shutdown.clone(),
+    ));
     let state = http::State {
         metrics,
         health,

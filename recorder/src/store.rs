@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use archive::ids::StreamId;
-use archive::time::Clock;
+use archive::time::{Clock, Moment};
 
 use crate::index::{Index, UploadRule};
 use crate::record::{Chains, Volume, salvage, sweep};
@@ -54,7 +54,7 @@ impl Store {
     ) -> Result<Self, RunError> {
         index.set_upload_rules(rules).await?;
         let key = uplink::ensure_key(data_dir)?;
-        let now = clock.wall();
+        let now = Moment::now(&*clock);
         let mut chains = Chains::open(&index, volume.clone(), key, clock, streams).await?;
         sweep(&index, &chains).await?;
         salvage(&index, &mut chains, streams, now).await?;

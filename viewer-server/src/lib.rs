@@ -13,6 +13,7 @@ pub mod playback;
 pub mod proof;
 pub mod search;
 pub mod serve;
+mod service;
 pub mod storage;
 pub mod supervision;
 pub mod words;

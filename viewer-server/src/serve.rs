@@ -30,6 +30,7 @@ pub async fn serve(centre: Arc<Centre>, ui_dir: Option<PathBuf>) -> std::io::Res
         tokio::spawn(Arc::clone(&centre).keep_closing_days()),
     ];
     tracing::info!(%address, "serving");
+    let told = tokio::spawn(crate::service::tell(Arc::clone(&centre), address));
     let app = http::router(Arc::clone(&centre), ui_dir, metrics)
         .into_make_service_with_connect_info::<SocketAddr>();
     let stopped = Arc::clone(&centre);
@@ -50,7 +51,7 @@ pub async fn serve(centre: Arc<Centre>, ui_dir: Option<PathBuf>) -> std::io::Res
         }
     };
     centre.shutdown.cancel();
-    for task in tasks {
+    for task in tasks.into_iter().chain([told]) {
         // A task that panicked has logged it.
         let _ = task.await;
     }

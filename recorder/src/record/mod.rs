@@ -26,6 +26,7 @@ use archive::ids::StreamId;
 use archive::time::{Clock, Moment};
 use tokio::sync::{mpsc, watch};
 
+use crate::Progress;
 use crate::capture::{CaptureEvent, Captured, EndRequest, Health};
 use crate::index::{Change, Index, IndexError};
 
@@ -119,6 +120,7 @@ pub struct Writer {
     alive_us: i64,
     /// Whether there is room to record.
     has_room: watch::Receiver<bool>,
+    progress: Arc<Progress>,
 }
 
 impl Writer {
@@ -160,6 +162,14 @@ impl Writer {
     /// The same writer, which records only while there is room.
     pub fn while_there_is_room(self, has_room: watch::Receiver<bool>) -> Self {
         Self { has_room, ..self }
+            progress: Arc::default(),
+        })
+    }
+
+    /// Notes there whenever it goes round, for a watchdog.
+    pub fn watched(mut self, progress: Arc<Progress>) -> Self {
+        self.progress = progress;
+        self
     }
 
     /// Writes until all senders are gone, then seals everything.
@@ -168,6 +178,7 @@ impl Writer {
         let mut dirty_since_us = None;
         let mut has_askers = true;
         loop {
+            self.progress.note(&*self.clock);
             let now = self.clock.monotonic_us();
             let rest = dirty_since_us.map_or(Duration::from_secs(1), |since| {
                 self.settings

@@ -16,6 +16,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 pub struct Centre {
     dir: PathBuf,
     port: u16,
+    environment: Vec<(String, String)>,
     program: Option<Program>,
 }
 
@@ -44,6 +45,7 @@ impl Centre {
         let centre = Self {
             dir,
             port,
+            environment: Vec::new(),
             program: None,
         };
         centre.command(&["migrate"], "")?;
@@ -125,6 +127,11 @@ impl Centre {
         Ok(text.split_whitespace().next_back().unwrap_or_default().to_owned())
     }
 
+    /// What the program finds in its environment from its next start on.
+    pub fn set_environment(&mut self, environment: Vec<(String, String)>) {
+        self.environment = environment;
+    }
+
     /// Starts the server and waits until it is ready.
     ///
     /// # Errors
@@ -132,6 +139,7 @@ impl Centre {
     pub fn start(&mut self) -> anyhow::Result<()> {
         let mut command = Command::new(binary("minhquay-server"));
         command.arg("serve").arg("--config").arg(self.settings());
+        command.envs(self.environment.iter().cloned());
         if let Some(page) = page() {
             command.arg("--ui-dir").arg(page);
         }

@@ -9,5 +9,7 @@ mod crash;
 mod faults;
 mod inputs;
 mod outage;
+mod packages;
 mod proof;
+mod service;
 mod site;
