@@ -25,7 +25,7 @@ fn offsets() -> Vec<i64> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_clock_that_is_set_at_will_spoils_no_time_at_the_centre() {
-    let mut site = Site::start("proof,gop=25", 3).await;
+    let mut site = Site::start("proof,gop=25", 4).await;
     site.edge.stop().unwrap();
     let began = SystemClock.wall();
     let offset_file = site.edge.settings().with_file_name("clock-offset");

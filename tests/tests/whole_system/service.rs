@@ -69,6 +69,11 @@ async fn the_watchdog_is_fed_only_while_the_writer_makes_progress() {
     manager.wait_for("READY=1", Duration::from_secs(10));
     let alive = manager.wait_for("recording 1 of 1 streams", Duration::from_secs(30));
     assert!(alive.contains("WATCHDOG=1"), "{alive}");
+    site.wait_for_metric(
+        "recorder_segments_sealed_total",
+        Duration::from_secs(60),
+        |sealed| sealed >= 1.0,
+    );
 
     // To open a pipe for writing that nobody reads waits for ever, as a disk that hangs does.
     let newest = site.recordings(STREAM).into_iter().next_back().unwrap();
