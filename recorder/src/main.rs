@@ -135,7 +135,8 @@ async fn perform(command: Command) -> anyhow::Result<ExitCode> {
         Command::Check { repair, config } => {
             let settings = load(&config)?;
             if repair {
-                let repaired = recorder::repair::repair(&settings, Arc::new(SystemClock)).await?;
+                let repaired =
+                    recorder::repair::repair(&settings, Arc::new(recorder::MachineClock::new())).await?;
                 match repaired.was_wrong {
                     Some(fault) => println!("made the index anew: {fault}"),
                     None => println!("the index is sound"),

@@ -14,6 +14,9 @@ use crate::backoff::Backoff;
 /// A session that lasted so long was a success: the next failure waits only briefly.
 const SUCCESS_US: i64 = 20_000_000;
 
+/// A clock that is set more often than this is waited for like a fault.
+const STEPS_APART_US: i64 = 2_000_000;
+
 /// Captures a stream until shutdown. Never gives up, whatever a camera or a panic does.
 pub async fn supervise(context: CaptureContext) {
     let mut backoff = Backoff::default();
@@ -40,7 +43,9 @@ pub async fn supervise(context: CaptureContext) {
             "stream" => context.stream.to_string(), "cause" => format!("{:?}", end.cause))
         .increment(1);
         let is_hung = end.is_hung;
-        let quick = matches!(end.cause, GapCause::TracksChanged | GapCause::ClockStep);
+        let quick = matches!(end.cause, GapCause::TracksChanged);
+        // No fault of the camera, however often it happens.
+        let is_step = end.cause == GapCause::ClockStep && lasted_us > STEPS_APART_US;
         report(&context, end).await;
         if is_stop || context.shutdown.is_cancelled() {
             return;
@@ -50,7 +55,7 @@ pub async fn supervise(context: CaptureContext) {
         }
         let delay = if is_hung {
             hung.next_delay()
-        } else if quick && lasted_us > SUCCESS_US {
+        } else if is_step || (quick && lasted_us > SUCCESS_US) {
             Duration::ZERO
         } else {
             backoff.after_failure(rand::random())

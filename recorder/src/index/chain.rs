@@ -138,7 +138,7 @@ pub(super) async fn sealed(
     let walls = (wall("start_wall_us")?, wall("end_wall_us")?);
     let anchors = sqlx::query(
         "update anchor set is_chained = 1 where run_id = $1 and is_chained = 0
-         returning media_us, wall_us, clock_state",
+         returning media_us, wall_us, clock_state, boot_id, boot_us",
     )
     .bind(run)
     .fetch_all(&mut *tx)

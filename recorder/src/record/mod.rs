@@ -156,14 +156,13 @@ impl Writer {
             pending,
             alive_us: 0,
             has_room: watch::channel(true).1,
+            progress: Arc::default(),
         })
     }
 
     /// The same writer, which records only while there is room.
     pub fn while_there_is_room(self, has_room: watch::Receiver<bool>) -> Self {
         Self { has_room, ..self }
-            progress: Arc::default(),
-        })
     }
 
     /// Notes there whenever it goes round, for a watchdog.
@@ -241,7 +240,7 @@ impl Writer {
         let stream = captured.stream;
         let pending = self.pending.entry(stream.clone()).or_default();
         if let CaptureEvent::RunStarted { run, .. } | CaptureEvent::Fragment { run, .. } = &captured.event
-            && writer.is_without_room(pending, run, *self.has_room.borrow(), self.clock.wall())
+            && writer.is_without_room(pending, run, *self.has_room.borrow(), Moment::now(&*self.clock))
         {
             return;
         }

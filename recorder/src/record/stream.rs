@@ -220,7 +220,7 @@ impl StreamWriter {
         pending: &mut Vec<Change>,
         run: &RunId,
         has_room: bool,
-        now: WallTime,
+        now: Moment,
     ) -> bool {
         let is_unrecorded = self.unrecorded.as_ref() == Some(run);
         if has_room && !is_unrecorded {

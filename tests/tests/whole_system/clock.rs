@@ -183,7 +183,7 @@ async fn explained(site: &Site, missing: &[WallTime], from: WallTime, steps: usi
     );
     for (start, end) in &spans {
         assert!(
-            *end - *start < 15 * SECOND,
+            *end - *start < 30 * SECOND,
             "a step costs seconds, not {start} to {end}"
         );
     }
