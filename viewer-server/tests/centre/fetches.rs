@@ -59,6 +59,8 @@ async fn heartbeat(stage: &Stage, recorder: &mut Recorder) {
         streams: [(Chain::stream(), health)].into(),
         chain_heads: Default::default(),
         disk_left_s: None,
+        sent: None,
+        clock: None,
     };
     recorder.tell(&beat).await;
     assert!(matches!(
