@@ -1,6 +1,6 @@
 /** What the complaint handler does: find, play, cross a gap, follow a dossier. */
 import { expect, type Page } from '@playwright/test';
-import { signIn, test, withGap, withoutGap } from './sign-in';
+import { expectAccessible, signIn, test, withFootageAtTheRecorder, withGap, withoutGap } from './sign-in';
 
 const shownTime = (page: Page) => page.getByTestId('wall-time').textContent();
 const videos = (page: Page) =>
@@ -31,6 +31,18 @@ test('names the cause of a gap and goes on behind it', async ({ page }) => {
   await page.getByRole('button', { name: /^Phát tiếp từ/ }).click();
   await expect(page.getByTestId('gap-cause')).toBeHidden();
   await expect(page.getByTestId('wall-time')).toHaveText(/:18:0\d/);
+});
+
+test('fetches what only the recorder has and plays it by itself', async ({ page }) => {
+  const { id, moment } = await withFootageAtTheRecorder(page);
+  await page.goto(`/interactions/${id}?t=${moment}`);
+  await expect(page.getByTestId('edge-title')).toHaveText('Hình còn ở máy ghi');
+  await expectAccessible(page);
+  await page.getByRole('button', { name: 'Lấy hình về' }).press('Enter');
+  await expect(page.getByRole('progressbar', { name: 'Đang lấy hình về' })).toBeVisible();
+  await expect(page.getByTestId('edge-title')).toBeHidden({ timeout: 20_000 });
+  const before = await shownTime(page);
+  await expect(async () => expect(await shownTime(page)).not.toBe(before)).toPass();
 });
 
 test('keeps the moment and the speed in the address', async ({ page }) => {

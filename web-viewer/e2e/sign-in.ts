@@ -37,7 +37,7 @@ export async function expectAccessible(page: Page) {
 }
 
 /** The newest interactions in Ba Đình that ended long enough ago for their footage to be here. */
-async function reviewable(page: Page) {
+async function reviewable(page: Page, site = 'ba-dinh') {
   const answer = await page.request.get('/api/v1/interactions?limit=5000');
   const { items } = (await answer.json()) as {
     items: {
@@ -49,7 +49,7 @@ async function reviewable(page: Page) {
     }[];
   };
   return items
-    .filter((i) => i.counter_id.startsWith('ba-dinh') && i.end !== null)
+    .filter((i) => i.counter_id.startsWith(site) && i.end !== null)
     .map((i) => ({ ...i, start: Date.parse(i.start), end: Date.parse(i.end ?? '') }))
     .filter((i) => i.end < Date.now() - 600_000);
 }
@@ -75,4 +75,14 @@ export async function withGap(page: Page): Promise<{ id: string; gap: string }> 
       return { id: interaction_id, gap: new Date(gap).toISOString() };
   }
   throw new Error('no interaction has a gap');
+}
+
+/** An interaction of which the recorder has a stretch that nobody fetched, and a moment shortly before that ends. */
+export async function withFootageAtTheRecorder(page: Page): Promise<{ id: string; moment: string }> {
+  for (const { interaction_id, start, end } of await reviewable(page, 'tay-ho-q01')) {
+    const from = Math.ceil((start - 25 * 60_000) / 3_600_000) * 3_600_000 + 25 * 60_000;
+    if (from > start && end - from > 60_000)
+      return { id: interaction_id, moment: new Date(from + 2000).toISOString() };
+  }
+  throw new Error('no interaction has footage at the recorder');
 }

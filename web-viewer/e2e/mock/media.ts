@@ -3,7 +3,7 @@ import { execFileSync } from 'node:child_process';
 import { existsSync, mkdirSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { gapsOf } from './world.ts';
+import { awayOf, gapsOf } from './world.ts';
 
 const folder = join(tmpdir(), 'minhquay-mock-media');
 const walking = '/usr/share/doc/opencv-doc/examples/data/vtest.avi';
@@ -65,10 +65,12 @@ const PIECE_MS = 2000;
 /** A playlist over wall time; null if nothing was recorded. */
 export function playlist(streamId: string, from: number, to: number): string | null {
   const sample = sampleOf(streamId);
-  const gaps = gapsOf(streamId, from, to).map((g) => ({
-    start: Date.parse(g.start),
-    end: g.end === null ? Infinity : Date.parse(g.end),
-  }));
+  const gaps = gapsOf(streamId, from, to)
+    .map((g) => ({
+      start: Date.parse(g.start),
+      end: g.end === null ? Infinity : Date.parse(g.end),
+    }))
+    .concat(awayOf(streamId, from, to));
   const kind = streamId.includes('.desk.') ? 'desk' : 'front';
   const lines: string[] = [];
   let before = Number.NaN;

@@ -4,7 +4,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { Plugin } from 'vite';
 import type { components } from '../../src/api/schema.ts';
 import { playlist, sampleOf, still } from './media.ts';
-import { gapsOf, interactions, places, recorders, spansOf, units } from './world.ts';
+import {
+  awayOf,
+  fetchedUntil,
+  fetchFrom,
+  gapsOf,
+  interactions,
+  places,
+  recorders,
+  spansOf,
+  units,
+} from './world.ts';
 
 type S = components['schemas'];
 const holds: S['Hold'][] = [];
@@ -76,6 +86,30 @@ function search(query: URLSearchParams) {
   };
 }
 
+const BYTES_A_MS = 500;
+
+function fetchView(id: string): S['Fetch'] {
+  const [stream = '', from = 0, to = 0] = id.split('~').map((part, i) => (i === 0 ? part : Number(part))) as [
+    string,
+    number,
+    number,
+  ];
+  const until = fetchedUntil(stream, from, to);
+  const iso = (ms: number) => new Date(ms).toISOString();
+  return {
+    fetch_id: id,
+    stream_id: stream,
+    from: iso(from),
+    to: iso(to),
+    state: until < to ? 'on_its_way' : 'done',
+    reason: null,
+    bytes_done: (until - from) * BYTES_A_MS,
+    bytes_total: (to - from) * BYTES_A_MS,
+    available: until > from ? [{ start: iso(from), end: iso(until) }] : [],
+    left_s: until > from ? Math.ceil((to - until) / 30_000) : null,
+  };
+}
+
 function timeline(counterId: string, from: number, to: number) {
   const place = places.find((p) => p.counter.counter_id === counterId)!;
   const within = interactions.filter(
@@ -90,6 +124,10 @@ function timeline(counterId: string, from: number, to: number) {
       quality: s.quality,
       has_audio: s.has_audio,
       spans: spansOf(s.stream_id, from, to),
+      at_edge: awayOf(s.stream_id, from, to).map((a) => ({
+        start: new Date(a.start).toISOString(),
+        end: new Date(a.end).toISOString(),
+      })),
       gaps: gapsOf(s.stream_id, from, to),
     })),
     interactions: within,
@@ -208,7 +246,19 @@ async function answer(req: IncomingMessage, res: ServerResponse, next: () => voi
     }
     case 'recorders':
       return json(res, { items: recorders });
+    case 'fetches':
+      if (req.method === 'DELETE') {
+        res.statusCode = 204;
+        return res.end();
+      }
+      return json(res, fetchView(id));
     case 'streams': {
+      if (rest === 'fetch') {
+        const asked = JSON.parse(await body(req)) as S['FetchQuery'];
+        const [from, to] = [Date.parse(asked.from), Date.parse(asked.to)];
+        fetchFrom(id, from, to);
+        return json(res, fetchView(`${id}~${from}~${to}`), 202);
+      }
       if (rest === 'playlist.m3u8') {
         const text = playlist(id, time('from'), time('to'));
         if (!text) return problem(res, 404, 'no_recording');

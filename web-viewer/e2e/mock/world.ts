@@ -100,11 +100,48 @@ export function gapsOf(streamId: string, from: number, to: number): S['Gap'][] {
   return found.sort((a, b) => a.start.localeCompare(b.start));
 }
 
+const fetched: { stream: string; from: number; to: number; since: number }[] = [];
+/** How many seconds of footage come from a recorder in one. */
+const FETCH_RATE = 30;
+
+/** Notes that somebody fetches a stretch; it comes from its start on. */
+export function fetchFrom(stream: string, from: number, to: number) {
+  fetched.push({ stream, from, to, since: Date.now() });
+}
+
+/** Where what was fetched has come to. */
+export function fetchedUntil(stream: string, from: number, to: number): number {
+  const fetch = fetched.find((f) => f.stream === stream && f.from === from && f.to === to);
+  return fetch ? Math.min(to, from + Math.max(0, Date.now() - fetch.since - 1500) * FETCH_RATE) : from;
+}
+
+/** Stretches that only the recorder has: of one counter, four minutes an hour. */
+export function awayOf(streamId: string, from: number, to: number): { start: number; end: number }[] {
+  if (!streamId.startsWith('tay-ho-q01')) return [];
+  const found: { start: number; end: number }[] = [];
+  for (let hour = Math.floor(from / HOUR) * HOUR - HOUR; hour < to; hour += HOUR) {
+    let pieces = [{ start: hour + 25 * MINUTE, end: hour + 29 * MINUTE }];
+    for (const f of fetched.filter((f) => f.stream === streamId)) {
+      const until = fetchedUntil(f.stream, f.from, f.to);
+      pieces = pieces.flatMap((p) =>
+        [
+          { start: p.start, end: Math.min(p.end, f.from) },
+          { start: Math.max(p.start, until), end: p.end },
+        ].filter((rest) => rest.end > rest.start),
+      );
+    }
+    found.push(...pieces.filter((p) => p.end > from && p.start < to));
+  }
+  return found;
+}
+
 /** What is left between the gaps. */
 export function spansOf(streamId: string, from: number, to: number): { start: string; end: string }[] {
   const spans: { start: string; end: string }[] = [];
   let at = from;
-  for (const gap of gapsOf(streamId, from, to)) {
+  const away = awayOf(streamId, from, to).map((a) => ({ start: iso(a.start), end: iso(a.end) }));
+  const missing = [...gapsOf(streamId, from, to), ...away].sort((a, b) => a.start.localeCompare(b.start));
+  for (const gap of missing) {
     const start = Date.parse(gap.start);
     if (start > at) spans.push({ start: iso(at), end: iso(start) });
     at = gap.end === null ? to : Math.max(at, Date.parse(gap.end));

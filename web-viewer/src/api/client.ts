@@ -80,6 +80,15 @@ export const api = {
   hold: (counter: string, from: string, to: string, reason: string) =>
     settle(client.POST('/api/v1/holds', { body: { counter, from, to, reason } })),
   releaseHold: (id: string) => settle(client.DELETE('/api/v1/holds/{id}', { params: { path: { id } } })),
+  beginFetch: (streamId: string, from: string, to: string) =>
+    settle(
+      client.POST('/api/v1/streams/{id}/fetch', {
+        params: { path: { id: streamId } },
+        body: { from, to },
+      }),
+    ),
+  fetchState: (id: string) => settle(client.GET('/api/v1/fetches/{id}', { params: { path: { id } } })),
+  cancelFetch: (id: string) => settle(client.DELETE('/api/v1/fetches/{id}', { params: { path: { id } } })),
   recorders: () => settle(client.GET('/api/v1/recorders')),
 };
 

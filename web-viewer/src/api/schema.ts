@@ -203,7 +203,21 @@ export interface components {
       quality: 'main' | 'sub';
       has_audio: boolean;
       spans: { start: string; end: string }[];
+      at_edge: { start: string; end: string }[];
       gaps: components['schemas']['Gap'][];
+    };
+    FetchQuery: { from: string; to: string };
+    Fetch: {
+      fetch_id: string;
+      stream_id: string;
+      from: string;
+      to: string;
+      state: 'waiting' | 'on_its_way' | 'done' | 'failed' | 'cancelled';
+      reason: 'nothing_there' | null;
+      bytes_done: number;
+      bytes_total: number;
+      available: { start: string; end: string }[];
+      left_s: number | null;
     };
     TimelineEvent: {
       at: string;
@@ -357,6 +371,40 @@ export interface paths {
   '/api/v1/holds/{id}': {
     parameters: Nothing;
     get?: never;
+    put?: never;
+    post?: never;
+    delete: {
+      parameters: { query?: never; header?: never; path: { id: string }; cookie?: never };
+      requestBody?: never;
+      responses: { 204: Empty; default: Failure };
+    };
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/streams/{id}/fetch': {
+    parameters: Nothing;
+    get?: never;
+    put?: never;
+    post: {
+      parameters: { query?: never; header?: never; path: { id: string }; cookie?: never };
+      requestBody: { content: { 'application/json': Schemas['FetchQuery'] } };
+      responses: { 202: Json<Schemas['Fetch']>; default: Failure };
+    };
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/fetches/{id}': {
+    parameters: Nothing;
+    get: {
+      parameters: { query?: never; header?: never; path: { id: string }; cookie?: never };
+      requestBody?: never;
+      responses: { 200: Json<Schemas['Fetch']>; default: Failure };
+    };
     put?: never;
     post?: never;
     delete: {

@@ -5,6 +5,7 @@ type Schemas = components['schemas'];
 export type Alert = Schemas['Alert'];
 export type Counter = Schemas['Counter'];
 export type Dossier = Schemas['Dossier'];
+export type Fetch = Schemas['Fetch'];
 export type Gap = Schemas['Gap'];
 export type GapCause = Schemas['GapCause'];
 export type Hold = Schemas['Hold'];

@@ -17,7 +17,8 @@ const gapCauses: Record<GapCause, () => string> = {
 };
 
 /** Why a stretch has no footage. */
-export function gapCause(cause: GapCause | null, pending = false): string {
+export function gapCause(cause: GapCause | null, pending = false, atEdge = false): string {
+  if (atEdge) return m.gap_at_edge();
   if (cause !== null) return (gapCauses[cause] ?? (() => cause))();
   return pending ? m.gap_pending() : m.gap_unknown();
 }

@@ -6,13 +6,18 @@ const T = Date.parse('2026-11-23T02:00:00Z');
 const iso = (s: number) => new Date(T + s * 1000).toISOString();
 type TimelineStream = Timeline['streams'][number];
 
-function stream(spans: [number, number][], gaps: TimelineStream['gaps'] = []): TimelineStream {
+function stream(
+  spans: [number, number][],
+  gaps: TimelineStream['gaps'] = [],
+  away: [number, number][] = [],
+): TimelineStream {
   return {
     stream_id: 'q01.front.main',
     viewpoint: 'front',
     quality: 'main',
     has_audio: true,
     spans: spans.map(([start, end]) => ({ start: iso(start), end: iso(end) })),
+    at_edge: away.map(([start, end]) => ({ start: iso(start), end: iso(end) })),
     gaps,
   };
 }
@@ -37,6 +42,14 @@ describe('coverage', () => {
     expect(holeFrom(c, T + 59_950)).toMatchObject({ cause: 'camera_offline', start: T + 60_000 });
     expect(holeFrom(c, T + 80_000)).toMatchObject({ cause: 'camera_offline' });
     expect(holeFrom(c, T + 59_000)).toBeNull();
+  });
+
+  it('tells what only the recorder has from a gap', () => {
+    const c = coverageOf(stream([[0, 60]], [gap(120, 180, 'camera_offline')], [[60, 120]]), T, T + 180_000);
+    expect(holeAt(c, T + 61_000)).toMatchObject({ atEdge: true, start: T + 60_000, end: T + 120_000 });
+    expect(holeAt(c, T + 121_000)).toMatchObject({ cause: 'camera_offline' });
+    expect(holeAt(c, T + 121_000)?.atEdge).toBeFalsy();
+    expect(isCovered(c, T + 61_000)).toBe(false);
   });
 
   it('finds the gap and its cause at a moment', () => {

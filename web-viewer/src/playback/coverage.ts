@@ -11,6 +11,8 @@ export interface Hole {
   detail: string | null;
   /** Recorded perhaps, but not here yet. */
   pending: boolean;
+  /** Recorded, but only its recorder has it. */
+  atEdge?: boolean;
 }
 
 export interface Covered {
@@ -34,15 +36,22 @@ export function coverageOf(stream: Timeline['streams'][number], from: number, to
   const spans = joined(
     stream.spans.map((s) => ({ start: Date.parse(s.start), end: Date.parse(s.end) })).sort(byStart),
   );
-  const named: Hole[] = stream.gaps
-    .map((g) => ({
-      start: Date.parse(g.start),
-      end: g.end === null ? null : Date.parse(g.end),
-      cause: g.cause,
-      detail: g.detail,
-      pending: g.pending ?? false,
-    }))
-    .sort(byStart);
+  const away: Hole[] = stream.at_edge.map((s) => ({
+    start: Date.parse(s.start),
+    end: Date.parse(s.end),
+    cause: null,
+    detail: null,
+    pending: false,
+    atEdge: true,
+  }));
+  const gaps: Hole[] = stream.gaps.map((g) => ({
+    start: Date.parse(g.start),
+    end: g.end === null ? null : Date.parse(g.end),
+    cause: g.cause,
+    detail: g.detail,
+    pending: g.pending ?? false,
+  }));
+  const named = [...away, ...gaps].sort(byStart);
   const holes: Hole[] = [];
   for (const open of complement(spans, from, to)) {
     let at = open.start;

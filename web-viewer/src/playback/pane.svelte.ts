@@ -82,8 +82,12 @@ export class Pane {
           ),
         );
       };
+      let isOpen = false;
       hls.on(Events.LEVEL_LOADED, () => {
         redraw();
+        // A playlist that grows is loaded again and again.
+        if (isOpen) return;
+        isOpen = true;
         const at = this.map.nextWall(start);
         hls.startLoad(at === null ? 0 : (this.map.toMedia(at) ?? 0));
         this.state = 'ready';

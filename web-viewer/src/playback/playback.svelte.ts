@@ -189,7 +189,9 @@ export class Playback {
       pane.video?.pause();
       if (pane.state === 'ready') pane.state = 'hole';
     }
-    this.resumesAt = this.playing && next !== null ? Date.now() + HOLE_SHOWN_MS : null;
+    // What only the recorder has is not passed over: somebody may want to fetch it.
+    const goesOn = this.playing && next !== null && !this.hole.atEdge;
+    this.resumesAt = goesOn ? Date.now() + HOLE_SHOWN_MS : null;
   }
 
   /** Brings the elements to what is wanted of them. */
@@ -219,7 +221,9 @@ export class Playback {
     this.#frame = requestAnimationFrame(this.#tick);
     if (this.loading) return;
     if (this.hole) {
-      if (this.playing && this.resumesAt !== null && Date.now() >= this.resumesAt) this.skipHole();
+      // The playlist has grown over the hole.
+      if (this.hole.atEdge && this.panes.some((p) => p.map.toMedia(this.wall) !== null)) this.seek(this.wall);
+      else if (this.playing && this.resumesAt !== null && Date.now() >= this.resumesAt) this.skipHole();
       return;
     }
     const leader = this.#leader;
