@@ -6,6 +6,7 @@ mod browser;
 mod clock;
 mod commands;
 mod crash;
+mod disk;
 mod faults;
 mod inputs;
 mod outage;

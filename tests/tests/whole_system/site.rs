@@ -163,19 +163,24 @@ impl Site {
     }
 }
 
-async fn rows(path: &Path, sql: &'static str) -> Vec<Vec<String>> {
+/// Rows of a database, each as its columns' texts.
+pub async fn rows(path: &Path, sql: &str) -> Vec<Vec<String>> {
     let options = sqlx::sqlite::SqliteConnectOptions::new()
         .filename(path)
         .read_only(true);
     let mut connection = options.connect().await.unwrap();
-    let rows = sqlx::query(sql).fetch_all(&mut connection).await.unwrap();
+    let rows = sqlx::query(sqlx::AssertSqlSafe(sql.to_owned()))
+        .fetch_all(&mut connection)
+        .await
+        .unwrap();
     connection.close().await.unwrap();
     rows.iter()
         .map(|row| (0..row.len()).map(|i| row.get::<String, _>(i)).collect())
         .collect()
 }
 
-fn files(root: &Path, stream: &str) -> BTreeMap<u64, PathBuf> {
+/// A stream's files below a folder, by sequence.
+pub fn files(root: &Path, stream: &str) -> BTreeMap<u64, PathBuf> {
     let mut found = BTreeMap::new();
     let mut folders = vec![root.to_owned()];
     while let Some(folder) = folders.pop() {
@@ -194,7 +199,8 @@ fn files(root: &Path, stream: &str) -> BTreeMap<u64, PathBuf> {
     found
 }
 
-fn metric(url: &str, name: &str) -> Option<f64> {
+/// A metric at an address, summed over its labels.
+pub fn metric(url: &str, name: &str) -> Option<f64> {
     let text = system_tests::programs::http_text(url)?;
     let values: Vec<f64> = text
         .lines()
