@@ -10,28 +10,35 @@ use super::{Index, IndexError, clock, runs, uploads};
 const ANCHORS_BEHIND_US: DurationUs = 60_000_000;
 
 impl Index {
-    /// Places segments that were sealed before their place was kept, at most `most`; gives how many.
-    pub async fn place_segments(&self, most: u32) -> Result<usize, IndexError> {
-        let mut tx = self.writer.begin().await?;
-        let unplaced: Vec<i64> = sqlx::query_scalar(
-            "select segment_id from segment
-             where start_wall_us is null and state not in ('recording', 'tombstone') limit $1",
-        )
-        .bind(most)
-        .fetch_all(&mut *tx)
-        .await?;
-        for segment_id in &unplaced {
-            put(&mut tx, *segment_id).await?;
+    /// Places the segments that have no place yet: the index was made anew, or is older than places. Gives how many.
+    pub async fn place_segments(&self) -> Result<usize, IndexError> {
+        let (mut last, mut placed) = (0, 0);
+        loop {
+            // Few at a time, as others want to write as well.
+            let unplaced: Vec<i64> = sqlx::query_scalar(
+                "select segment_id from segment where segment_id > $1 and start_wall_us is null
+                     and state not in ('recording', 'tombstone') order by segment_id limit 200",
+            )
+            .bind(last)
+            .fetch_all(&self.reader)
+            .await?;
+            let Some(newest) = unplaced.last() else {
+                return Ok(placed);
+            };
+            last = *newest;
+            let mut tx = self.writer.begin().await?;
+            for segment_id in &unplaced {
+                placed += usize::from(put(&mut tx, *segment_id).await?);
+            }
+            tx.commit().await?;
         }
-        tx.commit().await?;
-        Ok(unplaced.len())
     }
 }
 
-/// Stores where a segment lies, and the class that the marks give it there.
+/// Stores where a segment lies, and the class that the marks give it there; `false` if that can't be told.
 ///
 /// A run of a month has a quarter of a million anchors, so only those around the segment are read.
-pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<(), IndexError> {
+pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<bool, IndexError> {
     let bounds: Option<(String, i64, i64)> = sqlx::query_as(
         "select s.run_id, min(f.start_media_us), max(f.start_media_us + f.duration_us)
          from segment s join fragment f on f.segment_id = s.segment_id where s.segment_id = $1
@@ -41,7 +48,7 @@ pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<()
     .fetch_optional(&mut *tx)
     .await?;
     let Some((run, start, end)) = bounds else {
-        return Ok(());
+        return Ok(false);
     };
     let anchors = sqlx::query(
         "select media_us, wall_us, clock_state, boot_id, boot_us from anchor
@@ -59,7 +66,7 @@ pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<()
     .collect::<Result<Vec<Anchor>, _>>()?;
     let clock = RunClock::new(&clock::corrected(tx, anchors).await?);
     let (Some(start), Some(end)) = (clock.wall(MediaTime(start)), clock.wall(MediaTime(end))) else {
-        return Ok(());
+        return Ok(false);
     };
     sqlx::query("update segment set start_wall_us = $2, end_wall_us = $3 where segment_id = $1")
         .bind(segment_id)
@@ -75,7 +82,8 @@ pub(super) async fn put(tx: &mut SqliteConnection, segment_id: i64) -> Result<()
     .bind(segment_id)
     .execute(&mut *tx)
     .await?;
-    uploads::weigh(tx, segment_id).await
+    uploads::weigh(tx, segment_id).await?;
+    Ok(true)
 }
 
 #[cfg(test)]
@@ -169,8 +177,8 @@ pub(super) mod tests {
             .execute(&index.writer)
             .await
             .unwrap();
-        assert_eq!(index.place_segments(10).await.unwrap(), 1);
+        assert_eq!(index.place_segments().await.unwrap(), 1);
         assert_eq!(bounds(&index, id).await, placed);
-        assert_eq!(index.place_segments(10).await.unwrap(), 0);
+        assert_eq!(index.place_segments().await.unwrap(), 0);
     }
 }

@@ -86,6 +86,10 @@ impl Keeper {
             forecast: Steadiness::new(minutes(10), minutes(10)),
             is_short_in_forecast: false,
         };
+        // What was sealed before places were kept can't be judged without.
+        if let Err(error) = self.index.place_segments().await {
+            tracing::error!(%error, "footage without a place on the wall clock stays");
+        }
         loop {
             if let Err(error) = self.look(&mut state).await {
                 tracing::error!(%error, "no room could be made");
@@ -98,8 +102,6 @@ impl Keeper {
     }
 
     async fn look(&self, state: &mut State) -> Result<(), WriteError> {
-        // Before their place was kept, segments could not be judged.
-        self.index.place_segments(500).await?;
         let now_us = self.clock.monotonic_us();
         let wall = self.clock.wall();
         let believed = state
