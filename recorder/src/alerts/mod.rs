@@ -61,8 +61,9 @@ impl Alerts {
         };
         if self.index.open_alert(&alert).await? {
             tracing::warn!(?kind, stream = stream.map(StreamId::as_str), detail, "alert");
-            gauge(kind, stream).set(1.0);
         }
+        // Also for an alert that is open from before a restart.
+        gauge(kind, stream).set(1.0);
         Ok(())
     }
 
