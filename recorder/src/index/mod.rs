@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use sqlx::Connection as _;
 use sqlx::sqlite::{
     SqliteConnectOptions, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteSynchronous,
 };
@@ -137,6 +138,18 @@ impl Index {
         };
         let writer = SqlitePoolOptions::new()
             .max_connections(1)
+            // A disk that may only be read for a while must not leave a connection that only reads for ever.
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    sqlx::raw_sql("begin immediate; rollback")
+                        .execute(connection)
+                        .await
+                        .map(|_| ())
+                })
+            })
+            // SQLite takes a transaction back by itself when the disk fails; sqlx does not notice, and what came after
+            // would lie in a savepoint that nobody commits. Such a connection is replaced.
+            .before_acquire(|connection, _| Box::pin(async move { Ok(!connection.is_in_transaction()) }))
             .connect_with(options.clone())
             .await
             .map_err(in_file)?;

@@ -55,6 +55,8 @@ impl Index {
         run: &RunId,
         init_size_bytes: u64,
     ) -> Result<i64, IndexError> {
+        // A statement that gives a row is not told whether its own commit failed: hence the transaction.
+        let mut tx = self.writer.begin().await?;
         let segment_id = sqlx::query_scalar(
             "insert into segment (stream, sequence, run_id, state, init_size_bytes, size_bytes)
              values ($1, $2, $3, 'recording', $4, $4) returning segment_id",
@@ -63,8 +65,9 @@ impl Index {
         .bind(key.sequence as i64)
         .bind(run.as_str())
         .bind(init_size_bytes as i64)
-        .fetch_one(&self.writer)
+        .fetch_one(&mut *tx)
         .await?;
+        tx.commit().await?;
         Ok(segment_id)
     }
 

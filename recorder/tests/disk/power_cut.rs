@@ -4,12 +4,6 @@
 //! The recorder program runs with a shim that records its writes. Its trace is replayed up to many points; for each
 //! point a disk is made that a cut there may leave, and the recorder's own start and check must put it in order.
 
-#![allow(clippy::unwrap_used, reason = "a test fails by its panic")]
-
-mod disk;
-mod recording;
-mod trace;
-
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
@@ -18,14 +12,15 @@ use archive::ids::StreamId;
 use archive::seal::Signed;
 use archive::seal::signed::Purpose;
 use archive::time::{Clock, SystemClock};
-use disk::{Disk, MERCIES, Mercy};
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use recorder::check::check_folders;
 use recorder::inputs::EventJournal;
 use recorder::store::Store;
-use recording::{Acknowledged, STREAMS, rows};
-use trace::{Kind, Step};
+
+use crate::disk::{Disk, MERCIES, Mercy};
+use crate::recording::{self, Acknowledged, STREAMS, rows};
+use crate::trace::{self, Kind, Step};
 
 /// Cut points in CI; `MINHQUAY_LONG` takes them all, each in every way.
 const CUTS: usize = 2_200;

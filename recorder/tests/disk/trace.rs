@@ -83,7 +83,7 @@ pub fn read(file: &Path) -> Vec<Step> {
 /// Compiles the shim; gives the library.
 pub fn build_shim(dir: &Path) -> PathBuf {
     let library = dir.join("write_trace.so");
-    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/power_cut/write_trace.c");
+    let source = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/disk/write_trace.c");
     let output = Command::new("cc")
         .args(["-O1", "-Wall", "-shared", "-fPIC", source, "-o"])
         .arg(&library)

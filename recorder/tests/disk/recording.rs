@@ -67,7 +67,8 @@ pub async fn rows(database: &Path, sql: &'static str) -> Vec<String> {
     rows
 }
 
-struct Edge {
+/// A recorder with two streams, in a folder.
+pub struct Edge {
     dir: PathBuf,
     shim: PathBuf,
     trace: PathBuf,
@@ -77,33 +78,7 @@ struct Edge {
 
 /// Lets a recorder work, and gives the trace.
 pub fn record(dir: &Path) -> PathBuf {
-    // It is an error only if one is installed already.
-    let _ = rustls::crypto::ring::default_provider().install_default();
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
-    let port = listener.local_addr().unwrap().port();
-    drop(listener);
-    let edge = Edge {
-        dir: dir.to_owned(),
-        shim: build_shim(dir),
-        trace: dir.join("trace"),
-        port,
-        client: reqwest::Client::new(),
-    };
-    std::fs::write(dir.join("token"), "geheim").unwrap();
-    let mut text = format!(
-        "site = \"s\"\ndata_dir = {:?}\nlisten = \"127.0.0.1:{port}\"\nevents_token_file = {:?}\n\
-         [segment]\nduration_s = 4\nsync_ms = 400\n",
-        dir.join("data"),
-        dir.join("token")
-    );
-    for number in ["q01", "q02"] {
-        text += &format!(
-            "[[counter]]\nid = {number:?}\nname = {number:?}\n[[counter.stream]]\nviewpoint = \"front\"\n\
-             [counter.stream.main]\nkind = \"test\"\n"
-        );
-    }
-    std::fs::write(dir.join("recorder.toml"), text).unwrap();
-    std::fs::create_dir(dir.join("data")).unwrap();
+    let edge = Edge::create(dir);
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
@@ -116,23 +91,88 @@ pub fn record(dir: &Path) -> PathBuf {
 }
 
 impl Edge {
-    async fn work(&self, marker: &mut Marker, lasting: Duration, is_killed: bool) {
+    /// Writes the settings and builds the shim.
+    pub fn create(dir: &Path) -> Self {
+        // It is an error only if one is installed already.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+        let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = listener.local_addr().unwrap().port();
+        drop(listener);
+        std::fs::write(dir.join("token"), "geheim").unwrap();
+        let mut text = format!(
+            "site = \"s\"\ndata_dir = {:?}\nlisten = \"127.0.0.1:{port}\"\nevents_token_file = {:?}\n\
+             [segment]\nduration_s = 4\nsync_ms = 400\n",
+            dir.join("data"),
+            dir.join("token")
+        );
+        for number in ["q01", "q02"] {
+            text += &format!(
+                "[[counter]]\nid = {number:?}\nname = {number:?}\n[[counter.stream]]\nviewpoint = \"front\"\n\
+                 [counter.stream.main]\nkind = \"test\"\n"
+            );
+        }
+        std::fs::write(dir.join("recorder.toml"), text).unwrap();
+        std::fs::create_dir(dir.join("data")).unwrap();
+        Self {
+            dir: dir.to_owned(),
+            shim: build_shim(dir),
+            trace: dir.join("trace"),
+            port,
+            client: reqwest::Client::new(),
+        }
+    }
+
+    /// Folder of the index; the recordings are below it.
+    pub fn data_dir(&self) -> PathBuf {
+        self.dir.join("data")
+    }
+
+    /// The index's file.
+    pub fn database(&self) -> PathBuf {
+        self.data_dir().join("recorder.db")
+    }
+
+    /// Lets changes of paths that contain a text fail with an error number, until told otherwise.
+    pub fn set_fault(&self, fault: Option<(i32, &str)>) {
+        let file = self.dir.join("fault");
+        match fault {
+            Some((number, text)) => std::fs::write(file, format!("{number} {text}")).unwrap(),
+            None => std::fs::remove_file(file).unwrap(),
+        }
+    }
+
+    /// Starts the program.
+    pub fn spawn(&self) -> Child {
         let log = std::fs::File::options()
             .create(true)
             .append(true)
             .open(self.dir.join("log"))
             .unwrap();
-        let mut program = Command::new(env!("CARGO_BIN_EXE_minhquay-recorder"))
+        Command::new(env!("CARGO_BIN_EXE_minhquay-recorder"))
             .args(["run", "--config"])
             .arg(self.dir.join("recorder.toml"))
             .env("LD_PRELOAD", &self.shim)
-            .env("WRITE_TRACE_ROOT", self.dir.join("data"))
+            .env("WRITE_TRACE_ROOT", self.data_dir())
             .env("WRITE_TRACE_FILE", &self.trace)
+            .env("WRITE_FAULT_FILE", self.dir.join("fault"))
+            .env("NO_COLOR", "1")
             .stdin(Stdio::null())
             .stdout(Stdio::null())
             .stderr(log)
             .spawn()
-            .unwrap();
+            .unwrap()
+    }
+
+    /// Stops the program in order.
+    pub fn stop(&self, program: &mut Child) {
+        let signal = Command::new("kill").arg(program.id().to_string()).status();
+        assert!(signal.unwrap().success());
+        let status = program.wait().unwrap();
+        assert!(status.success(), "{status}\n{}", self.log());
+    }
+
+    async fn work(&self, marker: &mut Marker, lasting: Duration, is_killed: bool) {
+        let mut program = self.spawn();
         self.wait_until_recording(&mut program).await;
         let end_us = SystemClock.monotonic_us() + lasting.as_micros() as i64;
         let mut interval = tokio::time::interval(Duration::from_millis(300));
@@ -145,18 +185,17 @@ impl Edge {
             marker.between_steps(|_| program.kill().unwrap());
             program.wait().unwrap();
         } else {
-            let signal = Command::new("kill").arg(program.id().to_string()).status();
-            assert!(signal.unwrap().success());
-            let status = program.wait().unwrap();
-            assert!(status.success(), "{status}\n{}", self.log());
+            self.stop(&mut program);
         }
     }
 
-    fn log(&self) -> String {
+    /// What it said.
+    pub fn log(&self) -> String {
         std::fs::read_to_string(self.dir.join("log")).unwrap_or_default()
     }
 
-    async fn wait_until_recording(&self, program: &mut Child) {
+    /// Waits until both streams are recorded.
+    pub async fn wait_until_recording(&self, program: &mut Child) {
         let url = format!("http://127.0.0.1:{}/metrics", self.port);
         let end_us = SystemClock.monotonic_us() + 60_000_000;
         loop {
