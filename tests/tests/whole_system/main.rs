@@ -14,3 +14,4 @@ mod packages;
 mod proof;
 mod service;
 mod site;
+mod tamper;

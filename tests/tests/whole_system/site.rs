@@ -88,6 +88,22 @@ impl Site {
             .unwrap()
     }
 
+    /// Asks the centre as the complaint handler for something new; gives what it made.
+    pub async fn ask(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
+        let answer = self
+            .client
+            .post(format!("{}/api/v1{path}", self.centre.url()))
+            .header("cookie", &self.cookie)
+            .json(body)
+            .send()
+            .await
+            .unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert_eq!(status, 201, "{path}: {text}");
+        serde_json::from_str(&text).unwrap()
+    }
+
     /// Posts events to the centre or the recorder.
     pub async fn post(&self, url: &str, token: &str, events: &[serde_json::Value]) -> serde_json::Value {
         let answer = self
