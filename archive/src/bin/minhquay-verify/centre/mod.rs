@@ -3,6 +3,7 @@
 mod catalogue;
 mod days;
 mod footage;
+mod times;
 
 use std::collections::BTreeMap;
 use std::path::Path;
