@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Attempts, PasswordError, Passwords};
 use crate::db::{Db, DbError};
 use crate::edge::{RecorderSessions, Uploads};
+use crate::export::Exports;
 use crate::ingest::Ingest;
 use crate::live::{EdgeCommands, LiveHub, Offline};
 use crate::places::Places;
@@ -78,6 +79,8 @@ pub struct Centre {
     pub recorders: RecorderSessions,
     /// Segments on their way up.
     pub uploads: Uploads,
+    /// Footage on its way out.
+    pub exports: Exports,
     /// Live pictures.
     pub live: LiveHub,
     /// Events to interactions.
@@ -105,7 +108,8 @@ impl Centre {
     pub async fn open(settings: ServerSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let data_dir = settings.data_dir.clone();
         let uploads_dir = data_dir.join("uploads");
-        for folder in [&data_dir, &uploads_dir] {
+        let exports_dir = data_dir.join("exports");
+        for folder in [&data_dir, &uploads_dir, &exports_dir] {
             std::fs::create_dir_all(folder).map_err(|source| StartError::File {
                 path: folder.clone(),
                 source,
@@ -135,6 +139,7 @@ impl Centre {
             enrolments: Attempts::new(20),
             recorders: RecorderSessions::default(),
             uploads: Uploads::new(uploads_dir),
+            exports: Exports::new(exports_dir),
             ingest: Ingest::default(),
             supervision: Supervision::default(),
             words: KnownWords::default(),

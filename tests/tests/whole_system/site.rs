@@ -88,6 +88,25 @@ impl Site {
             .unwrap()
     }
 
+    /// Calls the centre as the complaint handler's page does.
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> reqwest::Response {
+        let url = format!("{}/api/v1{path}", self.centre.url());
+        let mut call = self
+            .client
+            .request(method, url)
+            .header("cookie", &self.cookie)
+            .header("sec-fetch-site", "same-origin");
+        if let Some(body) = body {
+            call = call.json(body);
+        }
+        call.send().await.unwrap()
+    }
+
     /// Posts events to the centre or the recorder.
     pub async fn post(&self, url: &str, token: &str, events: &[serde_json::Value]) -> serde_json::Value {
         let answer = self
