@@ -97,6 +97,9 @@ pub struct Centre {
     places_load: Mutex<()>,
 }
 
+/// The centre's key in `data_dir`.
+const KEY_FILE: &str = "server-key.pem";
+
 /// Another program may change the places; so they are read again after this long.
 const PLACES_AGE_US: DurationUs = 2_000_000;
 
@@ -121,7 +124,7 @@ impl Centre {
         db.migrate().await?;
         let interaction = interaction_settings(&settings)?;
         let storage = Storage::open(&settings)?;
-        let key = server_key(data_dir.join("server-key.pem"))?;
+        let key = server_key(data_dir.join(KEY_FILE))?;
         let passwords = Passwords::new()?;
         Ok(Arc::new_cyclic(|centre| Self {
             zone: settings.time_zone(),
@@ -233,6 +236,14 @@ pub fn interaction_settings(settings: &ServerSettings) -> Result<InteractionSett
         interaction.dossier_patterns = DossierPatterns::new(&settings.dossier.patterns)?;
     }
     Ok(interaction)
+}
+
+/// The centre's public key, if it has been made.
+pub fn public_key(settings: &ServerSettings) -> Option<archive::seal::PublicKey> {
+    use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+    let pem = std::fs::read_to_string(settings.data_dir.join(KEY_FILE)).ok()?;
+    let key = SigningKey::from_pkcs8_pem(&pem).ok()?;
+    Some(archive::seal::PublicKey::from(&key))
 }
 
 /// Reads the centre's key, or makes it at the first start, readable by its owner alone.

@@ -14,7 +14,11 @@ const WAIT: Duration = Duration::from_secs(60);
 
 /// `MINHQUAY_LONG=1` changes ten thousand bytes.
 fn changes() -> u64 {
-    if std::env::var_os("MINHQUAY_LONG").is_some() { 10_000 } else { 150 }
+    if std::env::var_os("MINHQUAY_LONG").is_some() {
+        10_000
+    } else {
+        150
+    }
 }
 
 fn verify(file: &Path, keys: &Value) -> Output {

@@ -16,7 +16,8 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 use viewer_server::access::Role;
-use viewer_server::storage::media_key;
+use viewer_server::commands;
+use viewer_server::storage::{manifest_key, media_key};
 
 use crate::edge::upload_whole;
 use crate::sealed::Chain;
@@ -31,6 +32,7 @@ crate::on_each_database!(
     an_export_goes_on_after_a_server_dies,
     only_who_may_see_the_footage_may_take_it_out,
     exports_are_bounded,
+    the_check_finds_what_is_not_as_it_was,
 );
 
 const FILM: &[u8] = include_bytes!("../../../archive/fixtures/isofmp4mux-h264-aac.mp4");
@@ -481,4 +483,69 @@ async fn exports_are_bounded(stage: &Stage) {
         ask(stage, &other, 0, length_us()).await.status,
         StatusCode::CREATED
     );
+}
+
+async fn the_check_finds_what_is_not_as_it_was(stage: &Stage) {
+    let recorded = recorded(stage, 2).await;
+    stage.advance(24 * 3600 * SECOND);
+    stage.centre.close_days().await.unwrap();
+    let check = || async {
+        commands::check(&stage.centre.db, &stage.centre.settings)
+            .await
+            .unwrap()
+    };
+    let checked = check().await;
+    assert_eq!(checked.faults, Vec::<String>::new());
+    let counts = (
+        checked.segments,
+        checked.unsealed,
+        checked.entries,
+        checked.receipts,
+        checked.days,
+    );
+    assert_eq!(counts, (2, 0, 5, 1, 1));
+    let pool = sqlx::AnyPool::connect(&stage.centre.settings.database_url())
+        .await
+        .unwrap();
+    for (change, undo, found) in [
+        (
+            "UPDATE chain_entry SET text = replace(text, 'gone', 'Gone') WHERE number = 5",
+            "UPDATE chain_entry SET text = replace(text, 'Gone', 'gone') WHERE number = 5",
+            "entry 5",
+        ),
+        (
+            "UPDATE receipt SET text = replace(text, 'recorder', 'Recorder')",
+            "UPDATE receipt SET text = replace(text, 'Recorder', 'recorder')",
+            "receipt",
+        ),
+        (
+            "UPDATE day_root SET text = replace(text, 'count', 'Count')",
+            "UPDATE day_root SET text = replace(text, 'Count', 'count')",
+            "not signed by this centre",
+        ),
+        (
+            "UPDATE segment SET sha256 = replace(sha256, '0', '1') WHERE sequence = 2",
+            "",
+            "not what entry 4",
+        ),
+    ] {
+        sqlx::query(change).execute(&pool).await.unwrap();
+        let faults = check().await.faults;
+        assert!(
+            faults.iter().any(|fault| fault.contains(found)),
+            "{found}: {faults:?}"
+        );
+        if !undo.is_empty() {
+            sqlx::query(undo).execute(&pool).await.unwrap();
+            assert!(check().await.faults.is_empty(), "{undo}");
+        }
+    }
+    let manifest = manifest_key(&recorded.recorder.id, &recorded.segments[0].0.key);
+    stage.centre.storage.delete(&manifest).await.unwrap();
+    let faults = check().await.faults;
+    assert!(
+        faults.iter().any(|fault| fault.contains("manifest is missing")),
+        "{faults:?}"
+    );
+    pool.close().await;
 }
