@@ -111,6 +111,7 @@ fn run(first: u64, count: u64, offset_us: i64) -> (RunId, Vec<Segment>, Fact) {
             media: MediaTime(0),
             wall: MORNING + offset_us,
             clock_state: ClockState::Synchronized,
+            boot: None,
         },
     };
     (run, segments, started)
