@@ -46,6 +46,9 @@ pub struct ServerSettings {
     /// What makes footage provable.
     #[serde(default)]
     pub proof: ProofSettings,
+    /// Footage taken out of the archive.
+    #[serde(default)]
+    pub export: ExportSettings,
 }
 
 fn default_listen() -> SocketAddr {
@@ -181,6 +184,31 @@ impl Default for ProofSettings {
     }
 }
 
+/// Footage taken out of the archive.
+#[derive(Debug, Clone, Copy, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct ExportSettings {
+    /// Exports built at once, 1 to 16.
+    pub parallel: u32,
+    /// Longest export in hours, 1 to 24.
+    pub max_hours: u32,
+    /// Hours that a file is kept, 1 to 720.
+    pub keep_hours: u32,
+    /// Room that all files may take, in GiB, 1 to 100000.
+    pub quota_gb: u32,
+}
+
+impl Default for ExportSettings {
+    fn default() -> Self {
+        Self {
+            parallel: 2,
+            max_hours: 12,
+            keep_hours: 24,
+            quota_gb: 50,
+        }
+    }
+}
+
 impl ServerSettings {
     /// Address of the database.
     pub fn database_url(&self) -> String {
@@ -296,6 +324,16 @@ impl Settings for ServerSettings {
             "proof.timestamp_url",
             "must start with https:// or http://",
         );
+        let export = self.export;
+        for (value, allowed, key) in [
+            (export.parallel, 1..=16, "export.parallel"),
+            (export.max_hours, 1..=24, "export.max_hours"),
+            (export.keep_hours, 1..=720, "export.keep_hours"),
+            (export.quota_gb, 1..=100_000, "export.quota_gb"),
+        ] {
+            let message = format!("must be {} to {}", allowed.start(), allowed.end());
+            check(allowed.contains(&value), key, &message);
+        }
         for (i, pattern) in self.dossier.patterns.iter().enumerate() {
             let compiled = regex::Regex::new(pattern).map(drop).map_err(|e| e.to_string());
             check(

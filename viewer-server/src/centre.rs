@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 use crate::access::{Attempts, PasswordError, Passwords};
 use crate::db::{Db, DbError};
 use crate::edge::{RecorderSessions, Uploads};
+use crate::export::Exports;
 use crate::ingest::Ingest;
 use crate::live::{EdgeCommands, LiveHub, Offline};
 use crate::places::Places;
@@ -78,6 +79,8 @@ pub struct Centre {
     pub recorders: RecorderSessions,
     /// Segments on their way up.
     pub uploads: Uploads,
+    /// Footage on its way out.
+    pub exports: Exports,
     /// Live pictures.
     pub live: LiveHub,
     /// Events to interactions.
@@ -94,6 +97,9 @@ pub struct Centre {
     places_load: Mutex<()>,
 }
 
+/// The centre's key in `data_dir`.
+const KEY_FILE: &str = "server-key.pem";
+
 /// Another program may change the places; so they are read again after this long.
 const PLACES_AGE_US: DurationUs = 2_000_000;
 
@@ -105,7 +111,8 @@ impl Centre {
     pub async fn open(settings: ServerSettings, clock: Arc<dyn Clock>) -> Result<Arc<Self>, StartError> {
         let data_dir = settings.data_dir.clone();
         let uploads_dir = data_dir.join("uploads");
-        for folder in [&data_dir, &uploads_dir] {
+        let exports_dir = data_dir.join("exports");
+        for folder in [&data_dir, &uploads_dir, &exports_dir] {
             std::fs::create_dir_all(folder).map_err(|source| StartError::File {
                 path: folder.clone(),
                 source,
@@ -117,7 +124,7 @@ impl Centre {
         db.migrate().await?;
         let interaction = interaction_settings(&settings)?;
         let storage = Storage::open(&settings)?;
-        let key = server_key(data_dir.join("server-key.pem"))?;
+        let key = server_key(data_dir.join(KEY_FILE))?;
         let passwords = Passwords::new()?;
         Ok(Arc::new_cyclic(|centre| Self {
             zone: settings.time_zone(),
@@ -135,6 +142,7 @@ impl Centre {
             enrolments: Attempts::new(20),
             recorders: RecorderSessions::default(),
             uploads: Uploads::new(uploads_dir),
+            exports: Exports::new(exports_dir),
             ingest: Ingest::default(),
             supervision: Supervision::default(),
             words: KnownWords::default(),
@@ -228,6 +236,14 @@ pub fn interaction_settings(settings: &ServerSettings) -> Result<InteractionSett
         interaction.dossier_patterns = DossierPatterns::new(&settings.dossier.patterns)?;
     }
     Ok(interaction)
+}
+
+/// The centre's public key, if it has been made.
+pub fn public_key(settings: &ServerSettings) -> Option<archive::seal::PublicKey> {
+    use ed25519_dalek::pkcs8::DecodePrivateKey as _;
+    let pem = std::fs::read_to_string(settings.data_dir.join(KEY_FILE)).ok()?;
+    let key = SigningKey::from_pkcs8_pem(&pem).ok()?;
+    Some(archive::seal::PublicKey::from(&key))
 }
 
 /// Reads the centre's key, or makes it at the first start, readable by its owner alone.

@@ -5,8 +5,10 @@ use archive::time::Clock;
 use site_config::server::ServerSettings;
 
 use crate::access::{self, Grant, Passwords};
+use crate::centre;
 use crate::db::{Account, Db, DbError};
 use crate::edge;
+use crate::proof;
 use crate::storage::{Storage, media_key};
 
 /// Why a command was not carried out.
@@ -134,16 +136,46 @@ pub async fn add_token(db: &Db, clock: &dyn Clock, scope: &str) -> Result<String
     Ok(token)
 }
 
-/// What a check of the catalogue against the store found.
+/// What a check of the catalogue, the store and the proofs found.
 #[derive(Debug, Default)]
 pub struct Checked {
     /// Segments looked at.
     pub segments: u64,
-    /// Files that are missing or have another length.
+    /// Segments among them that no chain tells of.
+    pub unsealed: u64,
+    /// Entries of chains looked at.
+    pub entries: u64,
+    /// Receipts looked at.
+    pub receipts: u64,
+    /// Days' roots looked at.
+    pub days: u64,
+    /// What is missing, differs or does not hold.
     pub faults: Vec<String>,
 }
 
-/// Compares the catalogue with the footage store; changes nothing.
+impl Checked {
+    /// Notes what is wrong.
+    pub(crate) fn fault(&mut self, fault: String) {
+        self.faults.push(fault);
+    }
+}
+
+impl std::fmt::Display for Checked {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "{} segments ({} never sealed), {} entries of chains, {} receipts, {} days, {} faults",
+            self.segments,
+            self.unsealed,
+            self.entries,
+            self.receipts,
+            self.days,
+            self.faults.len()
+        )
+    }
+}
+
+/// Compares the catalogue with the footage store and both with the chains; changes nothing.
 ///
 /// # Errors
 /// [`CommandError`].
@@ -155,20 +187,19 @@ pub async fn check(db: &Db, settings: &ServerSettings) -> Result<Checked, Comman
     loop {
         let after = last.as_ref().map(|(key, recorder)| (key, recorder));
         let rows = db.segments_after(after, PAGE).await?;
-        let Some(newest) = rows.last() else {
-            return Ok(checked);
-        };
+        let Some(newest) = rows.last() else { break };
         last = Some((newest.key.clone(), newest.recorder.clone()));
         for row in &rows {
             checked.segments += 1;
             let path = media_key(&row.recorder, &row.key);
             match storage.size(&path).await? {
                 Some(size) if size == row.size_bytes => {}
-                Some(size) => checked
-                    .faults
-                    .push(format!("{path}: {size} bytes instead of {}", row.size_bytes)),
-                None => checked.faults.push(format!("{path}: missing")),
+                Some(size) => checked.fault(format!("{path}: {size} bytes instead of {}", row.size_bytes)),
+                None => checked.fault(format!("{path}: missing")),
             }
+            proof::check_segment(db, &storage, row, &mut checked).await?;
         }
     }
+    proof::check_proofs(db, centre::public_key(settings).as_ref(), &mut checked).await?;
+    Ok(checked)
 }

@@ -5,6 +5,7 @@ pub mod centre;
 pub mod commands;
 pub mod db;
 pub mod edge;
+pub mod export;
 pub mod http;
 pub mod ingest;
 pub mod live;

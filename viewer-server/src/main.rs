@@ -55,7 +55,7 @@ enum Command {
         #[command(flatten)]
         config: Config,
     },
-    /// Compares the catalogue with the footage; changes nothing.
+    /// Compares the catalogue, the footage and the chains with each other; changes nothing.
     Check {
         #[command(flatten)]
         config: Config,
@@ -184,11 +184,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
             for fault in &checked.faults {
                 say(fault)?;
             }
-            say(&format!(
-                "{} segments, {} faults",
-                checked.segments,
-                checked.faults.len()
-            ))?;
+            say(&checked.to_string())?;
             return Ok(if checked.faults.is_empty() {
                 ExitCode::SUCCESS
             } else {

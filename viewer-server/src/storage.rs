@@ -224,6 +224,36 @@ impl Storage {
             .map_err(|source| store_error(key, source))
     }
 
+    /// Reads a small object whole; `None` if there is none, or it is longer than `most_bytes`.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`].
+    pub async fn read_whole(&self, key: &Path, most_bytes: u64) -> Result<Option<Bytes>, StorageError> {
+        let result = match self.store.get(key).await {
+            Ok(result) if result.meta.size <= most_bytes => result,
+            Ok(_) | Err(object_store::Error::NotFound { .. }) => return Ok(None),
+            Err(source) => return Err(store_error(key, source)),
+        };
+        let bytes = result.bytes().await.map_err(|source| store_error(key, source))?;
+        Ok(Some(bytes))
+    }
+
+    /// Removes an object, if there is one.
+    ///
+    /// # Errors
+    /// [`StorageError::Store`].
+    pub async fn delete(&self, key: &Path) -> Result<(), StorageError> {
+        match self.store.delete(key).await {
+            Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
+            Err(source) => Err(store_error(key, source)),
+        }
+    }
+
+    /// A failure while an object was read as a stream.
+    pub fn failed(&self, key: &Path, source: object_store::Error) -> StorageError {
+        store_error(key, source)
+    }
+
     /// Length of an object; `None` if there is none.
     ///
     /// # Errors

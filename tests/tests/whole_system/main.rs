@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod crash;
 mod disk;
+mod export;
 mod faults;
 mod inputs;
 mod outage;

@@ -88,20 +88,23 @@ impl Site {
             .unwrap()
     }
 
-    /// Asks the centre as the complaint handler for something new; gives what it made.
-    pub async fn ask(&self, path: &str, body: &serde_json::Value) -> serde_json::Value {
-        let answer = self
+    /// Calls the centre as the complaint handler's page does.
+    pub async fn send(
+        &self,
+        method: reqwest::Method,
+        path: &str,
+        body: Option<&serde_json::Value>,
+    ) -> reqwest::Response {
+        let url = format!("{}/api/v1{path}", self.centre.url());
+        let mut call = self
             .client
-            .post(format!("{}/api/v1{path}", self.centre.url()))
+            .request(method, url)
             .header("cookie", &self.cookie)
-            .json(body)
-            .send()
-            .await
-            .unwrap();
-        let status = answer.status();
-        let text = answer.text().await.unwrap();
-        assert_eq!(status, 201, "{path}: {text}");
-        serde_json::from_str(&text).unwrap()
+            .header("sec-fetch-site", "same-origin");
+        if let Some(body) = body {
+            call = call.json(body);
+        }
+        call.send().await.unwrap()
     }
 
     /// Posts events to the centre or the recorder.

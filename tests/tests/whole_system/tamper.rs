@@ -124,7 +124,9 @@ async fn export(site: &Site) -> Vec<u8> {
         .await;
     let time = |us: &str| archive::time::WallTime(us.parse().unwrap()).to_string();
     let asked = json!({"stream": STREAM, "from": time(&rows[0][0]), "to": time(&rows[0][1])});
-    let created = site.ask("/exports", &asked).await;
+    let created = site.send(reqwest::Method::POST, "/exports", Some(&asked)).await;
+    assert_eq!(created.status(), 201);
+    let created: serde_json::Value = created.json().await.unwrap();
     let id = text(&created["id"]);
     let mut state = serde_json::Value::Null;
     let deadline = SystemClock.monotonic_us() + 60_000_000;

@@ -62,7 +62,7 @@ impl Role {
     /// Whether the role carries the right to do this.
     pub fn allows(self, action: Action) -> bool {
         match action {
-            Action::SeeFootage | Action::SeeInteractions => {
+            Action::SeeFootage | Action::ExportFootage | Action::SeeInteractions => {
                 matches!(self, Self::Leader | Self::ComplaintHandler | Self::Auditor)
             }
             Action::HoldFootage => matches!(self, Self::Leader | Self::ComplaintHandler),
@@ -110,6 +110,8 @@ pub struct Grant {
 pub enum Action {
     /// To see recorded or live pictures.
     SeeFootage,
+    /// To take footage out of the archive.
+    ExportFootage,
     /// To see tickets, dossiers, officers and ratings.
     SeeInteractions,
     /// To say that footage must stay, and that it need not any more.

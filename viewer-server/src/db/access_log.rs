@@ -13,7 +13,7 @@ pub struct FootageRead<'a> {
     pub username: &'a str,
     /// By which role.
     pub role: Role,
-    /// `playlist`, `still` or `live`.
+    /// `playlist`, `still`, `live`, `export` or `download`.
     pub action: &'static str,
     /// Of which stream.
     pub stream: &'a StreamId,

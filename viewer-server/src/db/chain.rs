@@ -229,6 +229,20 @@ impl Db {
             .transpose()
     }
 
+    /// Whether a recorder has sealed a segment behind this one, so that its own seal will not come any more.
+    pub async fn is_sealed_beyond(&self, recorder: &RecorderId, key: &SegmentKey) -> DbResult<bool> {
+        let row = sqlx::query(
+            "SELECT number FROM chain_entry
+             WHERE recorder_id = $1 AND stream_id = $2 AND sequence > $3 AND kind = 'segment' LIMIT 1",
+        )
+        .bind(recorder.as_str())
+        .bind(key.stream.as_str())
+        .bind(signed(key.sequence))
+        .fetch_optional(&self.reader)
+        .await?;
+        Ok(row.is_some())
+    }
+
     /// Keeps as evidence that a segment is not as it was sealed.
     pub async fn put_segment_conflict(
         &self,

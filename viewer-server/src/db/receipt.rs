@@ -4,6 +4,7 @@ use archive::ids::{RecorderId, StreamId};
 use archive::seal::{ChainHead, Receipt, Signed};
 use archive::time::WallTime;
 use jiff::civil::Date;
+use sqlx::any::AnyRow;
 
 use super::chain::{get_digest, signed_row};
 use super::{Db, DbError, DbResult, get, get_id, signed, unsigned};
@@ -115,6 +116,29 @@ impl Db {
         .collect()
     }
 
+    /// The receipts of a chain for entries from one through another, by number.
+    pub async fn receipts_between(
+        &self,
+        recorder: &RecorderId,
+        stream: &StreamId,
+        from: u64,
+        through: u64,
+    ) -> DbResult<Vec<ReceiptRow>> {
+        sqlx::query(
+            "SELECT receipt_id, number, business_date, text, signature FROM receipt
+             WHERE recorder_id = $1 AND stream_id = $2 AND number BETWEEN $3 AND $4 ORDER BY number",
+        )
+        .bind(recorder.as_str())
+        .bind(stream.as_str())
+        .bind(signed(from))
+        .bind(signed(through))
+        .fetch_all(&self.reader)
+        .await?
+        .iter()
+        .map(receipt_row)
+        .collect()
+    }
+
     /// The first receipt of a chain for an entry or one behind it.
     pub async fn receipt_from(
         &self,
@@ -131,16 +155,18 @@ impl Db {
         .bind(signed(number))
         .fetch_optional(&self.reader)
         .await?
-        .map(|row| {
-            Ok(ReceiptRow {
-                receipt_id: get(&row, "receipt_id")?,
-                number: unsigned(get(&row, "number")?),
-                business_date: get_date("receipt.business_date", get(&row, "business_date")?)?,
-                receipt: signed_row(&row)?,
-            })
-        })
+        .map(|row| receipt_row(&row))
         .transpose()
     }
+}
+
+fn receipt_row(row: &AnyRow) -> DbResult<ReceiptRow> {
+    Ok(ReceiptRow {
+        receipt_id: get(row, "receipt_id")?,
+        number: unsigned(get(row, "number")?),
+        business_date: get_date("receipt.business_date", get(row, "business_date")?)?,
+        receipt: signed_row(row)?,
+    })
 }
 
 pub(super) fn get_date(what: &'static str, text: &str) -> DbResult<Date> {

@@ -10,6 +10,7 @@ use utoipa::ToSchema;
 use crate::access::{PasswordError, TooManyAttempts};
 use crate::db::DbError;
 use crate::edge::{EnrolError, UploadError};
+use crate::export::ExportError;
 use crate::live::LiveError;
 use crate::playback::StillError;
 use crate::storage::StorageError;
@@ -217,6 +218,16 @@ impl From<PasswordError> for Problem {
 impl From<archive::fmp4::index::IndexError> for Problem {
     fn from(error: archive::fmp4::index::IndexError) -> Self {
         Self::internal(&error)
+    }
+}
+
+impl From<ExportError> for Problem {
+    fn from(error: ExportError) -> Self {
+        match (&error, error.code()) {
+            (ExportError::NoRecording, _) => Self::no_recording(),
+            (_, Some(code)) => Self::new(StatusCode::CONFLICT, code, error.to_string()),
+            (_, None) => Self::internal(&error),
+        }
     }
 }
 

@@ -1,6 +1,7 @@
 //! Footage: playlists, bytes and stills. Each read is decided and written down before it is answered.
 
 use std::io::SeekFrom;
+use std::ops::Range;
 use std::sync::Arc;
 
 use archive::ids::StreamId;
@@ -18,7 +19,7 @@ use utoipa::IntoParams;
 use super::auth::Person;
 use super::error::{Answer, Problem};
 use super::extract::{Path, Query, name, time, window};
-use super::range::{Wanted, wanted};
+use super::stored::{Stored, answer};
 use crate::access::{Action, Role};
 use crate::centre::Centre;
 use crate::db::{FootageRead, SegmentRow};
@@ -119,39 +120,24 @@ pub async fn media(
     let id: SegmentId = name("id", &id)?;
     may_see(&centre, &person, &id.key.stream).await?;
     let Source { segment, readable } = find(&centre, &id).await?;
-    let tag = format!("\"{}\"", segment.sha256);
-    let answer = Response::builder()
-        .header(header::ETAG, &tag)
-        .header(header::ACCEPT_RANGES, "bytes")
-        .header(header::CONTENT_TYPE, "video/mp4")
-        .header(header::CACHE_CONTROL, "private, max-age=86400, immutable");
-    let text = |name: header::HeaderName| headers.get(name).and_then(|v| v.to_str().ok());
-    if text(header::IF_NONE_MATCH).is_some_and(|tags| tags.contains(&tag)) {
-        return built(answer.status(StatusCode::NOT_MODIFIED), Body::empty());
-    }
-    let range = text(header::RANGE).filter(|_| text(header::IF_RANGE).is_none_or(|t| t == tag));
-    let (answer, bytes) = match wanted(range, segment.size_bytes) {
-        Wanted::All => (answer.status(StatusCode::OK), 0..segment.size_bytes),
-        Wanted::Part(bytes) => {
-            let content = format!("bytes {}-{}/{}", bytes.start, bytes.end - 1, segment.size_bytes);
-            (
-                answer
-                    .status(StatusCode::PARTIAL_CONTENT)
-                    .header(header::CONTENT_RANGE, content),
-                bytes,
-            )
-        }
-        Wanted::Nothing => {
-            let detail = format!("the file has {} bytes", segment.size_bytes);
-            let problem = Problem::new(StatusCode::RANGE_NOT_SATISFIABLE, "range", detail);
-            return Err(problem.with_header(header::CONTENT_RANGE, format!("bytes */{}", segment.size_bytes)));
-        }
+    let stored = Stored {
+        size_bytes: segment.size_bytes,
+        sha256: &segment.sha256,
+        content_type: "video/mp4",
+        cache_control: "private, max-age=86400, immutable",
+        save_as: None,
     };
-    let answer = answer.header(header::CONTENT_LENGTH, bytes.end - bytes.start);
-    let body = match readable {
+    answer(&stored, &headers, |bytes| {
+        read(&centre, &segment, readable, bytes)
+    })
+    .await
+}
+
+async fn read(centre: &Centre, segment: &SegmentRow, readable: Readable, bytes: Range<u64>) -> Answer<Body> {
+    match readable {
         Readable::Stored => {
             let key = media_key(&segment.recorder, &segment.key);
-            Body::from_stream(centre.storage.read(&key, bytes).await?)
+            Ok(Body::from_stream(centre.storage.read(&key, bytes).await?))
         }
         Readable::Part {
             mut file,
@@ -164,10 +150,11 @@ pub async fn media(
             file.seek(SeekFrom::Start(bytes.start))
                 .await
                 .map_err(part_failed)?;
-            Body::from_stream(ReaderStream::new(file.take(bytes.end - bytes.start)))
+            Ok(Body::from_stream(ReaderStream::new(
+                file.take(bytes.end - bytes.start),
+            )))
         }
-    };
-    built(answer, body)
+    }
 }
 
 /// A segment and where its bytes can be read.
@@ -214,12 +201,6 @@ async fn find(centre: &Centre, id: &SegmentId) -> Answer<Source> {
 fn part_failed(source: std::io::Error) -> Problem {
     let path = "a segment that is coming up".into();
     crate::storage::StorageError::File { path, source }.into()
-}
-
-fn built(answer: axum::http::response::Builder, body: Body) -> Answer<Response> {
-    answer
-        .body(body)
-        .map_err(|e| Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "server_error", e.to_string()))
 }
 
 /// Which still.

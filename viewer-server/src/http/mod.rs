@@ -5,6 +5,7 @@ mod auth;
 mod edge;
 mod error;
 mod events;
+mod exports;
 mod extract;
 mod fetches;
 mod footage;
@@ -17,6 +18,7 @@ mod places;
 mod proof;
 mod range;
 mod session;
+mod stored;
 mod timeline;
 mod views;
 
@@ -83,6 +85,9 @@ fn described() -> OpenApiRouter<Arc<Centre>> {
         .routes(routes!(footage::still))
         .routes(routes!(fetches::begin))
         .routes(routes!(fetches::state, fetches::cancel))
+        .routes(routes!(exports::ask, exports::list))
+        .routes(routes!(exports::one, exports::remove))
+        .routes(routes!(exports::file))
         .routes(routes!(live::watch))
         .routes(routes!(live::add_candidates, live::close))
         .routes(routes!(live_state::live_state))
@@ -113,6 +118,7 @@ pub fn router(centre: Arc<Centre>, ui_dir: Option<PathBuf>, metrics: Option<Prom
     // Footage and event streams must reach the page as they come.
     let compressed = DefaultPredicate::new()
         .and(NotForContentType::const_new("video/"))
+        .and(NotForContentType::const_new("application/zip"))
         .and(NotForContentType::const_new("text/event-stream"));
     routes
         .route(

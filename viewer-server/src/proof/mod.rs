@@ -1,6 +1,7 @@
 //! What makes footage provable at the centre: receipts for the recorders' chains, and a root over each day's receipts.
 
 mod blocks;
+mod check;
 mod days;
 mod path;
 mod receipts;
@@ -10,6 +11,7 @@ mod stamps;
 use archive::ids::RecorderId;
 
 pub use blocks::BLOCK;
+pub(crate) use check::{check_proofs, check_segment};
 pub use stamp::{StampError, TimeStamp, read_answer, request};
 
 /// Tells that something does not fit a recorder's chain; the database keeps the evidence.

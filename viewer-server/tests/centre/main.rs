@@ -6,6 +6,7 @@ mod clock;
 mod days;
 mod edge;
 mod events;
+mod exports;
 mod fetches;
 mod holds;
 mod orders;

@@ -144,6 +144,83 @@ function timeline(counterId: string, from: number, to: number) {
   };
 }
 
+/** Exports take three seconds; one that asks for five minutes more finds its end missing. */
+const exports: (S['Export'] & { asked: number })[] = [];
+
+async function exportsRoom(req: IncomingMessage, res: ServerResponse, id: string, rest?: string) {
+  if (req.method === 'POST') {
+    const { stream, counter, from, to } = JSON.parse(await body(req)) as S['ExportRequest'];
+    const place = places.find((p) => p.counter.counter_id === (counter ?? stream?.split('.')[0]))!;
+    if (Date.parse(to) > Date.now() - 60_000) return problem(res, 409, 'not_arrived');
+    const streams = stream
+      ? [stream]
+      : place.counter.streams.filter((s) => s.quality === 'main').map((s) => s.stream_id);
+    const one = {
+      id: crypto.randomUUID(),
+      counter_id: place.counter.counter_id,
+      streams,
+      from,
+      to,
+      state: 'waiting' as const,
+      progress: 0,
+      created_at: new Date().toISOString(),
+      expires_at: new Date(Date.now() + 24 * 3_600_000).toISOString(),
+      failure: null,
+      failure_detail: null,
+      file: null,
+      content: null,
+      asked: Date.now(),
+    };
+    exports.unshift(one);
+    return json(res, exportView(one), 201);
+  }
+  const index = exports.findIndex((one) => one.id === id);
+  if (!id) return json(res, { items: exports.map(exportView) });
+  if (index < 0) return problem(res, 404, 'not_found');
+  if (req.method === 'DELETE') {
+    exports.splice(index, 1);
+    res.statusCode = 204;
+    return res.end();
+  }
+  if (rest !== 'file') return json(res, exportView(exports[index]!));
+  res.writeHead(200, { 'content-type': 'video/mp4' });
+  return createReadStream(sampleOf('x.front.main').file).pipe(res);
+}
+
+function exportView({ asked, ...one }: (typeof exports)[number]): S['Export'] {
+  const progress = Math.min((Date.now() - asked) / 3000, 1);
+  if (progress < 0.1) return one;
+  if (progress < 1) return { ...one, state: 'running', progress };
+  const name = `${one.counter_id}_20261123-080000.${one.streams.length > 1 ? 'zip' : 'mp4'}`;
+  const film = (stream_id: string) => ({
+    name: `${stream_id}.mp4`,
+    stream_id,
+    recorder_id: 'rec',
+    from: one.from,
+    to: one.to,
+    size_bytes: 41_000_000,
+    sha256: '0'.repeat(64),
+  });
+  return {
+    ...one,
+    state: 'done',
+    progress: 1,
+    file: {
+      name,
+      size_bytes: 41_000_000 * one.streams.length,
+      sha256: '0'.repeat(64),
+      url: `/api/v1/exports/${one.id}/file`,
+    },
+    content: {
+      films: one.streams.map(film),
+      holes:
+        one.streams.length > 1
+          ? [{ stream_id: one.streams[0]!, from: one.from, to: one.to, cause: 'camera_offline' }]
+          : [],
+    },
+  };
+}
+
 async function answer(req: IncomingMessage, res: ServerResponse, next: () => void) {
   const url = new URL(req.url ?? '/', 'http://mock');
   if (!url.pathname.startsWith('/api/v1/')) return next();
@@ -252,6 +329,8 @@ async function answer(req: IncomingMessage, res: ServerResponse, next: () => voi
         return res.end();
       }
       return json(res, fetchView(id));
+    case 'exports':
+      return exportsRoom(req, res, id, rest);
     case 'streams': {
       if (rest === 'fetch') {
         const asked = JSON.parse(await body(req)) as S['FetchQuery'];

@@ -413,4 +413,18 @@ export const recorders: S['Recorder'][] = sites.map((site, i) => ({
         ]
       : [],
   streams: places.filter((p) => p.counter.site_id === site.id).flatMap((p) => p.counter.streams),
+  chains: [{ stream_id: `${site.id}-q01.front.main`, entries: 4211 + i, receipted: 4211 + i }],
+  chain_conflicts: i === 1 ? 1 : 0,
+  chain_conflict:
+    i === 1
+      ? {
+          stream_id: `${site.id}-q01.front.main`,
+          number: 4012,
+          reason: 'another entry is known at its number: the chain forks',
+          seen_at: iso(startedAt - 3_600_000),
+        }
+      : null,
+  key_fingerprint: Array.from({ length: 16 }, (_, k) =>
+    (0x1a2b + 977 * k * (i + 1)).toString(16).slice(-4),
+  ).join(' '),
 }));

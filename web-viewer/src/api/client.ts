@@ -4,6 +4,7 @@ import type { components, InteractionQuery, paths } from './schema';
 
 export type { InteractionQuery };
 type ProblemBody = components['schemas']['Problem'];
+type ExportRequest = components['schemas']['ExportRequest'];
 
 /** A call that did not succeed; `code` is stable and chooses the words shown. */
 export class Problem extends Error {
@@ -90,6 +91,9 @@ export const api = {
   fetchState: (id: string) => settle(client.GET('/api/v1/fetches/{id}', { params: { path: { id } } })),
   cancelFetch: (id: string) => settle(client.DELETE('/api/v1/fetches/{id}', { params: { path: { id } } })),
   recorders: () => settle(client.GET('/api/v1/recorders')),
+  exports: () => settle(client.GET('/api/v1/exports')),
+  ask: (request: ExportRequest) => settle(client.POST('/api/v1/exports', { body: request })),
+  removeExport: (id: string) => settle(client.DELETE('/api/v1/exports/{id}', { params: { path: { id } } })),
 };
 
 const stream = (id: string) => `/api/v1/streams/${encodeURIComponent(id)}`;

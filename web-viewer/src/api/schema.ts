@@ -248,6 +248,37 @@ export interface components {
       disk_left_s: number | null;
       alerts: components['schemas']['RecorderAlert'][];
       streams: components['schemas']['Stream'][];
+      chains: { stream_id: string; entries: number; receipted: number }[];
+      chain_conflicts: number;
+      chain_conflict: { stream_id: string; number: number; reason: string; seen_at: string } | null;
+      key_fingerprint: string | null;
+    };
+    ExportRequest: { stream?: string; counter?: string; from: string; to: string };
+    Export: {
+      id: string;
+      counter_id: string;
+      streams: string[];
+      from: string;
+      to: string;
+      state: 'waiting' | 'running' | 'done' | 'failed' | 'cancelled';
+      progress: number;
+      created_at: string;
+      expires_at: string;
+      failure: string | null;
+      failure_detail: string | null;
+      file: { name: string; size_bytes: number; sha256: string; url: string } | null;
+      content: {
+        films: {
+          name: string;
+          stream_id: string;
+          recorder_id: string;
+          from: string;
+          to: string;
+          size_bytes: number;
+          sha256: string;
+        }[];
+        holes: { stream_id: string; from: string; to: string; cause: string | null }[];
+      } | null;
     };
     RecorderAlert: {
       kind: components['schemas']['EdgeAlertKind'];
@@ -418,4 +449,34 @@ export interface paths {
     trace?: never;
   };
   '/api/v1/recorders': OnlyGet<{ items: Schemas['Recorder'][] }>;
+  '/api/v1/exports': {
+    parameters: Nothing;
+    get: OnlyGet<{ items: Schemas['Export'][] }>['get'];
+    put?: never;
+    post: {
+      parameters: Nothing;
+      requestBody: { content: { 'application/json': Schemas['ExportRequest'] } };
+      responses: { 201: Json<Schemas['Export']>; default: Failure };
+    };
+    delete?: never;
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
+  '/api/v1/exports/{id}': {
+    parameters: Nothing;
+    get: OnlyGet<Schemas['Export'], never, { id: string }>['get'];
+    put?: never;
+    post?: never;
+    delete: {
+      parameters: { query?: never; header?: never; path: { id: string }; cookie?: never };
+      requestBody?: never;
+      responses: { 204: Empty; default: Failure };
+    };
+    options?: never;
+    head?: never;
+    patch?: never;
+    trace?: never;
+  };
 }
