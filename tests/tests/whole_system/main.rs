@@ -7,6 +7,7 @@ mod clock;
 mod commands;
 mod crash;
 mod faults;
+mod health;
 mod inputs;
 mod outage;
 mod packages;

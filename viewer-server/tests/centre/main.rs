@@ -7,6 +7,7 @@ mod days;
 mod edge;
 mod events;
 mod fetches;
+mod health;
 mod holds;
 mod orders;
 mod people;
