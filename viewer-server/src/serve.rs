@@ -29,6 +29,7 @@ pub async fn serve(centre: Arc<Centre>, ui_dir: Option<PathBuf>) -> std::io::Res
         tokio::spawn(Arc::clone(&centre).keep_removing_abandoned_uploads()),
         tokio::spawn(Arc::clone(&centre).keep_closing_days()),
         tokio::spawn(Arc::clone(&centre).keep_exporting()),
+        tokio::spawn(Arc::clone(&centre).keep_retrieving()),
     ];
     tracing::info!(%address, "serving");
     let told = tokio::spawn(crate::service::tell(Arc::clone(&centre), address));

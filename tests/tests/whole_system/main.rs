@@ -9,6 +9,7 @@ mod crash;
 mod disk;
 mod export;
 mod faults;
+mod health;
 mod inputs;
 mod outage;
 mod packages;

@@ -11,6 +11,7 @@ use sqlx::{Any, Transaction};
 use super::alert::put_alert;
 use super::chain::Chains;
 use super::event::{NewEvent, put_event};
+use super::health::put_report;
 use super::{Db, DbError, DbResult, clock, edge_segment, get, get_id, signed, unsigned};
 
 /// What storing facts led to.
@@ -249,9 +250,11 @@ async fn store_fact(
             put_alert(tx, recorder, alert).await?;
             stored.alerts_changed = true;
         }
-        Fact::HealthReported { .. } => stored
-            .unusable
-            .push("proof of health: this server keeps none".to_owned()),
+        Fact::HealthReported { report } => {
+            if let Err(reason) = put_report(tx, teller, report).await? {
+                stored.unusable.push(format!("report of health: {reason}"));
+            }
+        }
     }
     Ok(())
 }

@@ -168,6 +168,20 @@ impl Db {
             .collect()
     }
 
+    /// The first segment of a stream from a sequence on.
+    pub async fn segment_from(&self, stream: &StreamId, sequence: u64) -> DbResult<Option<SegmentRow>> {
+        sqlx::query(sqlx::AssertSqlSafe(format!(
+            "SELECT {SEGMENT_COLUMNS} FROM segment WHERE stream_id = $1 AND sequence >= $2
+             ORDER BY sequence LIMIT 1"
+        )))
+        .bind(stream.as_str())
+        .bind(signed(sequence))
+        .fetch_optional(&self.reader)
+        .await?
+        .map(|row| segment_row(&row))
+        .transpose()
+    }
+
     /// The last segment of a stream that starts at or before a moment.
     pub async fn segment_before(&self, stream: &StreamId, at: WallTime) -> DbResult<Option<SegmentRow>> {
         sqlx::query(sqlx::AssertSqlSafe(format!(

@@ -2,6 +2,7 @@
 
 mod assets;
 mod auth;
+mod counter_health;
 mod edge;
 mod error;
 mod events;
@@ -71,6 +72,7 @@ fn described() -> OpenApiRouter<Arc<Centre>> {
         .routes(routes!(places::counters))
         .routes(routes!(places::counter))
         .routes(routes!(places::recorders))
+        .routes(routes!(counter_health::health))
         .routes(routes!(proof::days))
         .routes(routes!(proof::day))
         .routes(routes!(proof::keys))

@@ -7,6 +7,7 @@ mod coverage;
 mod hls;
 mod jpeg;
 mod plan;
+mod retrieval;
 mod stills;
 
 use std::fmt;

@@ -130,7 +130,7 @@ impl Centre {
         Ok(Still { jpeg, tag })
     }
 
-    async fn make_still(
+    pub(super) async fn make_still(
         &self,
         segment: &SegmentRow,
         bytes: std::ops::Range<u64>,

@@ -8,6 +8,7 @@ mod edge;
 mod events;
 mod exports;
 mod fetches;
+mod health;
 mod holds;
 mod orders;
 mod people;

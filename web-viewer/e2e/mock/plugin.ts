@@ -9,6 +9,7 @@ import {
   fetchedUntil,
   fetchFrom,
   gapsOf,
+  healthOf,
   interactions,
   places,
   recorders,
@@ -257,6 +258,7 @@ async function answer(req: IncomingMessage, res: ServerResponse, next: () => voi
       if (!id) return json(res, { items: places.map((p) => p.counter) });
       const place = places.find((p) => p.counter.counter_id === id);
       if (!place) return problem(res, 404, 'not_found');
+      if (rest === 'health') return json(res, healthOf(id, Number(url.searchParams.get('days') ?? 1)));
       return json(res, rest === 'timeline' ? timeline(id, time('from'), time('to')) : place.counter);
     }
     case 'live-state': {

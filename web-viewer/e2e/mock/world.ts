@@ -428,3 +428,65 @@ export const recorders: S['Recorder'][] = sites.map((site, i) => ({
     (0x1a2b + 977 * k * (i + 1)).toString(16).slice(-4),
   ).join(' '),
 }));
+
+/** A week of a counter: mostly fine, a covered lens, a day without a report. */
+export function healthOf(counterId: string, count: number): S['Health'] {
+  const place = places.find((p) => p.counter.counter_id === counterId)!;
+  const kinds: S['EdgeAlertKind'][][] = [
+    [],
+    [],
+    ['lens_covered', 'sound_dead'],
+    [],
+    ['picture_defocused'],
+    [],
+    [],
+  ];
+  const days = Array.from({ length: count }, (_, back) => {
+    const date = new Date(startedAt - back * 86_400_000 + 7 * 3_600_000).toISOString().slice(0, 10);
+    const isMissing = back === 6;
+    return {
+      date,
+      reports: isMissing
+        ? []
+        : [
+            {
+              recorder_id: `${place.counter.site_id}-rec-01`,
+              from: iso(startedAt - (back + 1) * 86_400_000),
+              to: iso(startedAt - back * 86_400_000),
+              is_final: back > 0,
+              received: iso(startedAt - back * 86_400_000),
+              streams: place.counter.streams.slice(0, 1).map((s) => ({
+                stream_id: s.stream_id,
+                picture_s: back > 0 ? 86_100 : 31_000,
+                sound_s: back > 0 ? 86_050 : 30_950,
+                gap_s: back === 1 ? 14 : 0,
+                faults: (counterId.endsWith('q01') ? kinds[back]! : []).map((kind, i) => ({
+                  kind,
+                  seconds: 380 - 200 * i,
+                  times: 1 + i,
+                  detail: 'luma 65 of 255, deviation 5.8',
+                })),
+              })),
+              clock_offset_min_ms: -4,
+              clock_offset_max_ms: 11,
+              unsynchronized_s: 0,
+              disk_free_bytes: 640e9,
+              read_back: true,
+              text: '{}',
+              signature: '00'.repeat(64),
+              public_key: '00'.repeat(32),
+            },
+          ],
+      retrievals: isMissing
+        ? []
+        : place.counter.streams.slice(0, 1).map((s) => ({
+            stream_id: s.stream_id,
+            sequence: 41 + back,
+            checked: iso(startedAt - back * 86_400_000 - 3_600_000),
+            is_whole: !(back === 3 && counterId.endsWith('q02')),
+            detail: '',
+          })),
+    };
+  });
+  return { counter_id: counterId, name: place.counter.name, days };
+}

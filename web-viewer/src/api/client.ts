@@ -90,6 +90,8 @@ export const api = {
     ),
   fetchState: (id: string) => settle(client.GET('/api/v1/fetches/{id}', { params: { path: { id } } })),
   cancelFetch: (id: string) => settle(client.DELETE('/api/v1/fetches/{id}', { params: { path: { id } } })),
+  health: (id: string, days: number, signal?: AbortSignal) =>
+    settle(client.GET('/api/v1/counters/{id}/health', { params: { path: { id }, query: { days } }, signal })),
   recorders: () => settle(client.GET('/api/v1/recorders')),
   exports: () => settle(client.GET('/api/v1/exports')),
   ask: (request: ExportRequest) => settle(client.POST('/api/v1/exports', { body: request })),

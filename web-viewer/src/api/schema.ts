@@ -234,6 +234,47 @@ export interface components {
       interactions: components['schemas']['Interaction'][];
       events: components['schemas']['TimelineEvent'][];
     };
+    HealthFault: {
+      kind: components['schemas']['EdgeAlertKind'];
+      seconds: number;
+      times: number;
+      detail: string;
+    };
+    HealthStream: {
+      stream_id: string;
+      picture_s: number;
+      sound_s: number;
+      gap_s: number;
+      faults: components['schemas']['HealthFault'][];
+    };
+    HealthReport: {
+      recorder_id: string;
+      from: string;
+      to: string;
+      is_final: boolean;
+      received: string;
+      streams: components['schemas']['HealthStream'][];
+      clock_offset_min_ms: number | null;
+      clock_offset_max_ms: number | null;
+      unsynchronized_s: number;
+      disk_free_bytes: number | null;
+      read_back: boolean | null;
+      text: string;
+      signature: string;
+      public_key: string;
+    };
+    HealthDay: {
+      date: string;
+      reports: components['schemas']['HealthReport'][];
+      retrievals: {
+        stream_id: string;
+        sequence: number;
+        checked: string;
+        is_whole: boolean;
+        detail: string;
+      }[];
+    };
+    Health: { counter_id: string; name: string; days: components['schemas']['HealthDay'][] };
     Recorder: {
       recorder_id: string;
       site_id: string;
@@ -372,6 +413,11 @@ export interface paths {
   '/api/v1/sites': OnlyGet<{ items: Schemas['Site'][] }>;
   '/api/v1/counters': OnlyGet<{ items: Schemas['Counter'][] }, { site?: string; unit?: string }>;
   '/api/v1/counters/{id}': OnlyGet<Schemas['Counter'], never, { id: string }>;
+  '/api/v1/counters/{id}/health': OnlyGet<
+    Schemas['Health'],
+    { date?: string; days?: number },
+    { id: string }
+  >;
   '/api/v1/counters/{id}/timeline': OnlyGet<
     Schemas['Timeline'],
     { from: string; to: string },
