@@ -8,6 +8,7 @@ mod commands;
 mod crash;
 mod faults;
 mod inputs;
+mod network;
 mod outage;
 mod packages;
 mod proof;
