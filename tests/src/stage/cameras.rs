@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::Place;
 use crate::programs::{Program, free_port};
 
 /// To read its files and start its encoders may take a while on a busy machine.
@@ -25,6 +26,14 @@ impl Cameras {
     /// # Errors
     /// If the program does not get ready.
     pub fn start(dir: &Path, mounts: &[&str]) -> anyhow::Result<Self> {
+        Self::start_at(&Place::here(), dir, mounts)
+    }
+
+    /// As [`Cameras::start`], in another place; there, only programs of the same place reach them.
+    ///
+    /// # Errors
+    /// As [`Cameras::start`].
+    pub fn start_at(place: &Place, dir: &Path, mounts: &[&str]) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let (rtsp_port, control_port) = (free_port(), free_port());
         let mut arguments = vec![
@@ -36,7 +45,9 @@ impl Cameras {
         for mount in mounts {
             arguments.extend(["--mount".to_owned(), (*mount).to_owned()]);
         }
-        let mut program = Program::start("fake-camera", &arguments, dir)?;
+        let mut command = place.command("fake-camera");
+        command.args(&arguments);
+        let mut program = Program::spawn("fake-camera", command, dir)?;
         program.wait_for_line("Control: ", READY_WITHIN)?;
         Ok(Self {
             program,

@@ -15,6 +15,7 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Centre {
     dir: PathBuf,
+    address: String,
     port: u16,
     environment: Vec<(String, String)>,
     program: Option<Program>,
@@ -29,21 +30,34 @@ impl Centre {
         Self::create_on_port(dir, free_port(), more)
     }
 
+    /// As [`Centre::create`], reached by another address of this machine.
+    ///
+    /// # Errors
+    /// As [`Centre::create`].
+    pub fn create_at(address: &str, dir: &Path, more: &str) -> anyhow::Result<Self> {
+        Self::create_with(address, dir, free_port(), more)
+    }
+
     /// As [`Centre::create`], on a port of one's choice.
     ///
     /// # Errors
     /// As [`Centre::create`].
     pub fn create_on_port(dir: &Path, port: u16, more: &str) -> anyhow::Result<Self> {
+        Self::create_with("127.0.0.1", dir, port, more)
+    }
+
+    fn create_with(address: &str, dir: &Path, port: u16, more: &str) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let settings = format!(
-            "public_url = \"http://127.0.0.1:{port}\"\nlisten = \"127.0.0.1:{port}\"\ndata_dir = {:?}\n\
+            "public_url = \"http://{address}:{port}\"\nlisten = \"{address}:{port}\"\ndata_dir = {:?}\n\
              [live]\nbind = \"127.0.0.1\"\n{more}\n",
             dir.join("data"),
         );
         std::fs::write(dir.join("server.toml"), settings)?;
         let centre = Self {
             dir,
+            address: address.to_owned(),
             port,
             environment: Vec::new(),
             program: None,
@@ -166,9 +180,9 @@ impl Centre {
         self.program.as_mut()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://ADDRESS:PORT`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.address, self.port)
     }
 
     /// The settings file.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+use super::Place;
 use crate::programs::{Program, Signal, binary, free_port};
 
 const READY_WITHIN: Duration = Duration::from_secs(60);
@@ -45,6 +46,7 @@ impl StreamSource {
 #[derive(Debug)]
 pub struct Edge {
     dir: PathBuf,
+    place: Place,
     port: u16,
     token: String,
     environment: Vec<(String, String)>,
@@ -64,15 +66,32 @@ impl Edge {
         streams: &[StreamSource],
         more: &str,
     ) -> anyhow::Result<Self> {
+        Self::create_at(Place::here(), dir, site, server, segment_s, streams, more)
+    }
+
+    /// As [`Edge::create`], in another place.
+    ///
+    /// # Errors
+    /// As [`Edge::create`].
+    pub fn create_at(
+        place: Place,
+        dir: &Path,
+        site: &str,
+        server: Option<&str>,
+        segment_s: u32,
+        streams: &[StreamSource],
+        more: &str,
+    ) -> anyhow::Result<Self> {
         std::fs::create_dir_all(dir)?;
         let dir = dir.canonicalize()?;
         let port = free_port();
         let token = uuid::Uuid::now_v7().simple().to_string();
         std::fs::write(dir.join("events.token"), &token)?;
         let mut text = format!(
-            "site = {site:?}\ndata_dir = {:?}\nlisten = \"127.0.0.1:{port}\"\nevents_token_file = {:?}\n\
+            "site = {site:?}\ndata_dir = {:?}\nlisten = \"{}:{port}\"\nevents_token_file = {:?}\n\
              [segment]\nduration_s = {segment_s}\n",
             dir.join("data"),
+            place.address,
             dir.join("events.token"),
         );
         if let Some(url) = server {
@@ -101,6 +120,7 @@ impl Edge {
         std::fs::write(dir.join("recorder.toml"), text)?;
         Ok(Self {
             dir,
+            place,
             port,
             token,
             environment: Vec::new(),
@@ -136,7 +156,7 @@ impl Edge {
     /// # Errors
     /// If it does not get ready.
     pub fn start(&mut self) -> anyhow::Result<()> {
-        let mut command = Command::new(binary("minhquay-recorder"));
+        let mut command = self.place.command("minhquay-recorder");
         command.arg("run").arg("--config").arg(self.settings());
         command.envs(self.environment.iter().cloned());
         let mut program = Program::spawn("minhquay-recorder", command, &self.dir)?;
@@ -167,9 +187,9 @@ impl Edge {
         self.program.as_mut()
     }
 
-    /// `http://127.0.0.1:PORT`.
+    /// `http://ADDRESS:PORT`.
     pub fn url(&self) -> String {
-        format!("http://127.0.0.1:{}", self.port)
+        format!("http://{}:{}", self.place.address, self.port)
     }
 
     /// The token that the recorder's own `POST /events` asks for.

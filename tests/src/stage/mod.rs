@@ -3,7 +3,11 @@
 mod cameras;
 mod centre;
 mod edge;
+mod place;
+mod wire;
 
 pub use cameras::Cameras;
 pub use centre::Centre;
 pub use edge::{Edge, StreamSource};
+pub use place::Place;
+pub use wire::{Fault, Wire};

@@ -11,6 +11,7 @@ mod export;
 mod faults;
 mod health;
 mod inputs;
+mod network;
 mod outage;
 mod packages;
 mod proof;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use sqlx::{ConnectOptions as _, Connection as _, Row as _};
 use system_tests::programs::{http_client, until};
-use system_tests::stage::{Cameras, Centre, Edge, StreamSource};
+use system_tests::stage::{Cameras, Centre, Edge, Place, StreamSource};
 
 pub const COUNTER: &str = "q01";
 pub const STREAM: &str = "q01.front.main";
@@ -33,9 +33,20 @@ impl Site {
 
     /// As [`Site::start`], with more mounts and more settings of the recorder.
     pub async fn start_with(mounts: &[&str], segment_s: u32, more: impl Fn(&Cameras) -> String) -> Self {
+        Self::start_between(Place::here(), Place::here(), mounts, segment_s, more).await
+    }
+
+    /// As [`Site::start_with`], cameras and recorder in one place and the centre in another.
+    pub async fn start_between(
+        site: Place,
+        office: Place,
+        mounts: &[&str],
+        segment_s: u32,
+        more: impl Fn(&Cameras) -> String,
+    ) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        let cameras = Cameras::start(&dir.path().join("cameras"), mounts).unwrap();
-        let mut centre = Centre::create(&dir.path().join("centre"), "").unwrap();
+        let cameras = Cameras::start_at(&site, &dir.path().join("cameras"), mounts).unwrap();
+        let mut centre = Centre::create_at(&office.address, &dir.path().join("centre"), "").unwrap();
         centre.add_unit("ha-noi", "Hà Nội", None).unwrap();
         centre.add_site("site", "ha-noi", "Một cửa").unwrap();
         centre
@@ -45,7 +56,8 @@ impl Site {
         centre.start().unwrap();
         let stream = StreamSource::front(COUNTER, cameras.url("cam"));
         let url = centre.url();
-        let mut edge = Edge::create(
+        let mut edge = Edge::create_at(
+            site,
             &dir.path().join("recorder"),
             "site",
             Some(&url),
@@ -125,6 +137,11 @@ impl Site {
     /// A metric of the recorder, summed over its labels.
     pub fn metric(&self, name: &str) -> Option<f64> {
         metric(&format!("{}/metrics", self.edge.url()), name)
+    }
+
+    /// A metric of the centre, summed over its labels.
+    pub fn centre_metric(&self, name: &str) -> Option<f64> {
+        metric(&format!("{}/metrics", self.centre.url()), name)
     }
 
     /// Waits until [`Site::metric`] fulfils a condition.
