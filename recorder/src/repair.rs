@@ -107,9 +107,12 @@ fn keep_aside(file: &Path) -> Result<(), RunError> {
         .unwrap_or_default();
     for suffix in ["", "-wal", "-shm"] {
         let from = name(suffix);
-        if from.exists() {
-            let to = name(&format!(".damaged-{number}{suffix}"));
-            std::fs::rename(&from, to).map_err(|source| RunError::File { path: from, source })?;
+        let to = name(&format!(".damaged-{number}{suffix}"));
+        match std::fs::rename(&from, to) {
+            Err(source) if source.kind() != std::io::ErrorKind::NotFound => {
+                return Err(RunError::File { path: from, source });
+            }
+            _ => {}
         }
     }
     let folder = file.parent().unwrap_or(Path::new("."));

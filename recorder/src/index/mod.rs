@@ -153,14 +153,24 @@ impl Index {
             .connect_with(options.clone())
             .await
             .map_err(in_file)?;
-        sqlx::migrate!("src/index/migrations")
-            .run(&writer)
-            .await
-            .map_err(|source| IndexError::Migration {
-                file: file.to_owned(),
-                source,
-            })?;
-        let reader = Self::reading(options).await.map_err(in_file)?;
+        let opening = async {
+            sqlx::migrate!("src/index/migrations")
+                .run(&writer)
+                .await
+                .map_err(|source| IndexError::Migration {
+                    file: file.to_owned(),
+                    source,
+                })?;
+            Self::reading(options).await.map_err(in_file)
+        };
+        let reader = match opening.await {
+            Ok(reader) => reader,
+            Err(error) => {
+                // A connection that closes later would take the log of whatever then bears the file's name.
+                writer.close().await;
+                return Err(error);
+            }
+        };
         Ok(Self {
             writer,
             reader,
