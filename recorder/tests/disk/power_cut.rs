@@ -71,7 +71,8 @@ fn no_power_cut_loses_what_was_acknowledged_or_leaves_index_files_and_chains_apa
 
 /// The judge must find what a missing sync costs, else it could not find anything.
 fn each_sync_matters(steps: &[Step], place: &Path) {
-    let lies: [(&str, fn(&str) -> bool); 7] = [
+    type Lie = (&'static str, fn(&str) -> bool);
+    let lies: [Lie; 7] = [
         ("footage", |path| !path.ends_with(".mp4")),
         ("chains", |path| !path.ends_with("chain.log")),
         ("the index", |path| !path.contains("recorder.db")),

@@ -206,7 +206,7 @@ impl Edge {
                 let is_recording = |stream: &&str| {
                     text.contains(&format!("recorder_fragments_total{{stream=\"{stream}\"}}"))
                 };
-                if STREAMS.iter().all(|stream| is_recording(&stream)) {
+                if STREAMS.iter().all(is_recording) {
                     return;
                 }
             }

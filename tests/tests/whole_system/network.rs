@@ -86,6 +86,17 @@ async fn after_every_kind_of_bad_line_both_ends_hold_the_same_and_no_frame_is_mi
     let sealed = "select cast(max(sequence) as text) from segment where stream = 'q01.front.main' and sha256 is not null";
     let sealed: u64 = site.index(sealed).await[0][0].parse().unwrap();
 
+    // A thin line first, so that the visit is told before much of what waits has gone.
+    wire.spoil(Fault::Thin(96)).unwrap();
+    let deadline = SystemClock.monotonic_us() + 60_000_000;
+    while site.index("select mark_id from mark").await.is_empty() {
+        assert!(
+            SystemClock.monotonic_us() < deadline,
+            "the visit never came back as a mark"
+        );
+        let_pass(Duration::from_millis(200));
+    }
+
     // Flapping, lossy, thin: something goes up all the same.
     let each = Duration::from_secs(if is_long() { 60 } else { 6 });
     for _ in 0..if is_long() { 10 } else { 2 } {
