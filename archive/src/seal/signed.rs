@@ -87,7 +87,8 @@ impl std::str::FromStr for PublicKey {
         let mut bytes = [0; 32];
         hex::decode_to_slice(text, &mut bytes).map_err(|_| SealError::Key)?;
         let key = VerifyingKey::from_bytes(&bytes).map_err(|_| SealError::Key)?;
-        if key.is_weak() {
+        // One key has one way to be written.
+        if key.is_weak() || text.bytes().any(|b| b.is_ascii_uppercase()) {
             return Err(SealError::Key);
         }
         Ok(Self(key))

@@ -18,7 +18,7 @@ fn changes() -> usize {
     if std::env::var_os("MINHQUAY_LONG").is_some() {
         10_000
     } else {
-        1_500
+        4_000
     }
 }
 

@@ -91,7 +91,7 @@ pub fn read_disk(root: &Path, keys: &Keys, report: &mut Report) -> Result<Vec<Re
 }
 
 fn read_volume(root: &Path, report: &mut Report) -> Result<Option<uuid::Uuid>, Unreadable> {
-    #[derive(serde::Deserialize)]
+    #[derive(serde::Serialize, serde::Deserialize)]
     struct Volume {
         volume: uuid::Uuid,
     }
@@ -100,6 +100,10 @@ fn read_volume(root: &Path, report: &mut Report) -> Result<Option<uuid::Uuid>, U
     match serde_json::from_slice::<Volume>(&text) {
         Ok(read) => {
             report.fact("disk", read.volume);
+            // Another way to write the same is a change that somebody made.
+            if serde_json::to_vec(&read).ok().as_deref() != Some(text.trim_ascii_end()) {
+                report.finding("volume.json", "it is not written as a recorder writes it");
+            }
             Ok(Some(read.volume))
         }
         Err(error) => {

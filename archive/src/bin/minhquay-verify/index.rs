@@ -59,6 +59,16 @@ pub fn word<T: DeserializeOwned>(row: &SqliteRow, column: &str) -> Result<T, Fai
 /// Position, wall time, what was thought of the clock, and the clock that is never set.
 pub type KeptAnchor = (i64, i64, &'static str, Option<BootTime>);
 
+/// A UUID exactly as we write it: another way to write it is a change that somebody made.
+pub fn uuid(text: &str) -> Result<uuid::Uuid, Failure> {
+    let uuid: uuid::Uuid = text.parse()?;
+    if uuid.hyphenated().to_string() == text {
+        Ok(uuid)
+    } else {
+        Err(format!("{text:?} is not written as we write it").into())
+    }
+}
+
 /// A moment on the clock that is never set; an index of before that was kept has no such columns.
 pub fn boot(row: &SqliteRow, id: &str, us: &str) -> Result<Option<BootTime>, Failure> {
     if row.try_column(id).is_err() {
@@ -68,7 +78,7 @@ pub fn boot(row: &SqliteRow, id: &str, us: &str) -> Result<Option<BootTime>, Fai
         return Ok(None);
     };
     Ok(Some(BootTime {
-        boot: boot.parse()?,
+        boot: uuid(&boot)?,
         us,
     }))
 }
@@ -266,7 +276,7 @@ fn check_gaps(database: &mut Database, chains: &Chains<'_>, report: &mut Report)
     let rows = database.rows("gap", "select * from gap", report, |row| {
         let cause: GapCause = word(row, "cause")?;
         Ok(Gap {
-            gap_id: row.try_get::<String, _>("gap_id")?.parse()?,
+            gap_id: uuid(&row.try_get::<String, _>("gap_id")?)?,
             stream: row.try_get::<String, _>("stream")?.parse()?,
             start: WallTime(row.try_get("start_wall_us")?),
             end: row.try_get::<Option<i64>, _>("end_wall_us")?.map(WallTime),

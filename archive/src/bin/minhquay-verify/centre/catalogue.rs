@@ -12,7 +12,7 @@ use sqlx::Row as _;
 use super::times::{self, Anchors, Clocks};
 use super::{Chains, id, unsigned};
 use crate::database::Database;
-use crate::index::{boot, check_anchors, word};
+use crate::index::{boot, check_anchors, uuid, word};
 use crate::report::Report;
 
 /// Compares what is shown with what was sealed.
@@ -161,7 +161,7 @@ fn check_gaps(database: &mut Database, chains: &Chains, clocks: &Clocks, report:
             end_boot: boot(row, "end_boot_id", "end_boot_us")?,
             shown,
             owner: (id(row, "recorder_id")?, stream),
-            gap_id: row.try_get::<String, _>("gap_id")?.parse()?,
+            gap_id: uuid(&row.try_get::<String, _>("gap_id")?)?,
             cause: word(row, "cause")?,
             detail: row.try_get("detail")?,
         })
