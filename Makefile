@@ -72,4 +72,5 @@ bench:
 	CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_DEBUG=false cargo bench --locked -p viewer-server --bench scale
 	.ci/packages demo
 	CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false cargo build --locked --release -p recorder -p system-tests --bins
-	CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_DEBUG=false cargo bench --locked -p system-tests --bench recorder
+	CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_DEBUG=false CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_DEBUG=false \
+		cargo bench --locked -p recorder -p system-tests --bench recorder

@@ -12,6 +12,7 @@ pub mod http;
 pub mod index;
 pub mod inputs;
 pub mod live;
+pub mod memory;
 pub mod record;
 pub mod repair;
 pub mod retention;

@@ -14,7 +14,8 @@ use tokio_util::sync::CancellationToken;
 const BAD_CONFIG: u8 = 78;
 
 /// What is logged unless `RUST_LOG` says otherwise; WebRTC's libraries tell every step of every handshake.
-const DEFAULT_LOG: &str = "info,webrtc=error,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_interceptor=error";
+const DEFAULT_LOG: &str =
+    "info,retina=error,webrtc=error,rtc=error,rtc_ice=error,rtc_dtls=error,rtc_interceptor=error";
 
 #[derive(Parser)]
 #[command(version, about = "Records picture and sound of the counters of one site")]
@@ -81,6 +82,7 @@ enum Command {
 }
 
 fn main() -> ExitCode {
+    recorder::memory::keep_small();
     let arguments = Arguments::parse();
     tracing_subscriber::fmt()
         .with_env_filter(

@@ -60,10 +60,42 @@ fn pictures_a_second_apart(dir: &Path) -> PathBuf {
     all
 }
 
-/// Encodes pictures a second apart as a camera would, after a filter.
-fn encode(source: &Path, seconds: u32, filter: &str, to: &Path) {
+/// What a microphone hears.
+#[derive(Clone, Copy)]
+enum Sound<'a> {
+    /// A conversation, again and again with half a minute's pause, in a room.
+    Speech(&'a Path),
+    /// The room alone, so loud (1 is full scale).
+    Room(f32),
+}
+
+/// Two people talk, and are silent for half a minute.
+fn conversation(dir: &Path) -> PathBuf {
+    let (spoken, file) = (dir.join("spoken.wav"), dir.join("speech.wav"));
+    let text = "Xin chào chị, mời chị ngồi. Chị cần làm thủ tục gì ạ? Em muốn chứng thực bản sao giấy khai sinh. \
+                Chị cho xem bản chính. Hồ sơ đủ rồi, chị chờ một lát.";
+    run(Command::new("espeak-ng")
+        .args(["-v", "vi", "-s", "150", "-w"])
+        .arg(&spoken)
+        .arg(text));
+    let (spoken, out) = (spoken.to_str().unwrap(), file.to_str().unwrap());
+    ffmpeg(&["-i", spoken, "-af", "apad=pad_dur=30", "-ar", "48000", out]);
+    file
+}
+
+/// Encodes pictures a second apart as a camera would, after a filter, with sound.
+fn encode(source: &Path, seconds: u32, filter: &str, sound: Sound<'_>, to: &Path) {
     let seconds = seconds.to_string();
-    let filter = format!("{filter},scale=320:180,format=yuv420p");
+    let level = match sound {
+        Sound::Speech(_) => 0.004,
+        Sound::Room(level) => level,
+    };
+    let room = format!("anoisesrc=color=pink:amplitude={level}:sample_rate=48000");
+    let mut filter = format!("[0:v]{filter},scale=320:180,format=yuv420p[picture]");
+    filter.push_str(match sound {
+        Sound::Speech(_) => ";[1:a][2:a]amix=inputs=2:normalize=0[sound]",
+        Sound::Room(_) => ";[1:a]anull[sound]",
+    });
     let (source, to) = (source.to_str().unwrap(), to.to_str().unwrap());
     let mut arguments = vec![
         "-stream_loop",
@@ -72,18 +104,23 @@ fn encode(source: &Path, seconds: u32, filter: &str, to: &Path) {
         "1",
         "-i",
         source,
-        "-t",
-        &seconds,
-        "-vf",
-        &filter,
+        "-f",
+        "lavfi",
+        "-i",
+        &room,
     ];
+    if let Sound::Speech(speech) = sound {
+        arguments.extend(["-stream_loop", "-1", "-i", speech.to_str().unwrap()]);
+    }
+    arguments.extend(["-filter_complex", &filter, "-map", "[picture]", "-map", "[sound]"]);
+    arguments.extend(["-t", &seconds, "-c:a", "aac", "-b:a", "48k", "-ac", "1"]);
     arguments.extend(["-r", "1", "-c:v", "libx264", "-preset", "ultrafast", "-g", "1"]);
     arguments.extend(["-b:v", "120k", "-maxrate", "180k", "-bufsize", "180k", to]);
     ffmpeg(&arguments);
 }
 
-/// What the recorder finds in a file, a line each, and how many pictures it looked at.
-fn examine(file: &Path, is_closed: bool) -> (Vec<String>, usize) {
+/// What the recorder finds in a file, a line each, and at how many pictures and windows of sound it looked.
+fn examine(file: &Path, is_closed: bool) -> (Vec<String>, usize, usize) {
     let mut command = Command::new(binary("minhquay-recorder"));
     command
         .arg("examine")
@@ -93,16 +130,27 @@ fn examine(file: &Path, is_closed: bool) -> (Vec<String>, usize) {
     let text = String::from_utf8(output.stdout).unwrap();
     let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
     let summary = lines.pop().unwrap();
-    let pictures = summary.rsplit_once(": ").unwrap().1.split(' ').next().unwrap();
-    (lines, pictures.parse().unwrap())
+    let mut numbers = summary
+        .rsplit_once(": ")
+        .unwrap()
+        .1
+        .split(' ')
+        .filter_map(|word| word.parse().ok());
+    let (pictures, sounds) = (numbers.next().unwrap(), numbers.next().unwrap());
+    (lines, pictures, sounds)
 }
 
 fn expect_nothing(file: &Path, is_closed: bool, least: u32) {
-    let (found, pictures) = examine(file, is_closed);
+    let (found, pictures, sounds) = examine(file, is_closed);
     assert_eq!(found, [] as [String; 0], "{}", file.display());
     assert!(
         pictures >= least as usize,
         "only {pictures} pictures were looked at"
+    );
+    // A second in five.
+    assert!(
+        sounds >= least as usize / 6,
+        "only {sounds} windows of sound were looked at"
     );
 }
 
@@ -110,6 +158,7 @@ fn expect_nothing(file: &Path, is_closed: bool, least: u32) {
 fn an_hour_of_people_of_four_cameras_gives_no_alert() {
     let dir = tempfile::tempdir().unwrap();
     let people = pictures_a_second_apart(dir.path());
+    let speech = &conversation(dir.path());
     let each = seconds(3600) / 4;
     std::thread::scope(|scope| {
         for (number, camera) in CAMERAS.iter().enumerate() {
@@ -118,7 +167,7 @@ fn an_hour_of_people_of_four_cameras_gives_no_alert() {
                 // The sun moves, the sensor hisses.
                 let filter =
                     format!("{camera},eq=brightness='0.08*sin(t/200)':eval=frame,noise=alls=4:allf=t");
-                encode(people, each, &filter, &file);
+                encode(people, each, &filter, Sound::Speech(speech), &file);
                 expect_nothing(&file, false, each - 2);
             });
         }
@@ -149,7 +198,8 @@ fn an_hour_of_an_empty_counter_gives_no_alert_however_the_camera_smooths_its_noi
         for (number, noise) in noises.iter().enumerate() {
             let (still, file) = (&still, dir.path().join(format!("empty-{number}.mkv")));
             scope.spawn(move || {
-                encode(still, each, &format!("crop=768:432:0:72,{noise}"), &file);
+                let filter = format!("crop=768:432:0:72,{noise}");
+                encode(still, each, &filter, Sound::Room(0.003), &file);
                 expect_nothing(&file, false, each - 2);
             });
         }
@@ -173,7 +223,7 @@ fn lights_off_at_closing_time_gives_no_alert() {
                      noise=alls=4:allf=t",
                     CAMERAS[number]
                 );
-                encode(people, each, &filter, &file);
+                encode(people, each, &filter, Sound::Room(0.001), &file);
                 expect_nothing(&file, is_closed, each - 2);
             });
         }
@@ -184,6 +234,7 @@ fn lights_off_at_closing_time_gives_no_alert() {
 fn the_same_video_with_a_fault_gives_its_alert_within_thirty_seconds_and_its_end() {
     let dir = tempfile::tempdir().unwrap();
     let people = pictures_a_second_apart(dir.path());
+    let speech = &conversation(dir.path());
     let during = "enable='between(t,60,120)'";
     let faults = [
         ("lens_covered", format!("lutyuv=y=70:u=128:v=128:{during}")),
@@ -197,9 +248,10 @@ fn the_same_video_with_a_fault_gives_its_alert_within_thirty_seconds_and_its_end
             &people,
             180,
             &format!("{},{fault},noise=alls=4:allf=t", CAMERAS[0]),
+            Sound::Speech(speech),
             &file,
         );
-        let (found, _) = examine(&file, false);
+        let (found, ..) = examine(&file, false);
         let at = |line: &str| line.split(' ').next().unwrap().parse::<f64>().unwrap();
         let [began, ended] = &found[..] else {
             panic!("{kind}: {found:?}");

@@ -1,6 +1,23 @@
 /** Taking footage out: chosen, watched, saved, cancelled, refused. */
-import { expect } from '@playwright/test';
+import { expect, type Page } from '@playwright/test';
 import { expectAccessible, signIn, test, withoutGap } from './sign-in';
+
+/** Exports are told as half done, however long the page takes to ask, until the answer is called. */
+async function holdHalfway(page: Page): Promise<() => Promise<void>> {
+  const halfway = { state: 'running', progress: 0.5, file: null, content: null };
+  await page.route(/\/api\/v1\/exports(\/[^/]+)?$/, async (route) => {
+    if (route.request().method() !== 'GET') return route.fallback();
+    const response = await route.fetch();
+    const told = await response.json();
+    await route.fulfill({
+      response,
+      json: told.items
+        ? { ...told, items: told.items.map((one: object) => ({ ...one, ...halfway })) }
+        : { ...told, ...halfway },
+    });
+  });
+  return () => page.unrouteAll({ behavior: 'wait' });
+}
 
 for (const viewport of [
   { width: 1440, height: 900 },
@@ -14,9 +31,11 @@ for (const viewport of [
     const dialog = page.getByRole('dialog');
     await expect(dialog.getByRole('heading', { name: 'Trích xuất bản ghi' })).toBeVisible();
     await dialog.getByLabel('Góc quay').selectOption({ index: 1 });
+    const letFinish = await holdHalfway(page);
     await dialog.getByRole('button', { name: 'Tạo bản trích xuất' }).click();
     await expect(dialog.getByRole('progressbar')).toBeVisible();
     await expectAccessible(page);
+    await letFinish();
     const link = dialog.getByRole('link', { name: /^Tải về/ }).first();
     await expect(link).toBeVisible();
     await expect(link).toHaveAttribute('download', /\.mp4$/);

@@ -11,9 +11,8 @@ use crate::health::Frame;
 /// Decoded buffers with their format.
 type Output = Arc<Mutex<Vec<(gst::Caps, gst::Buffer)>>>;
 
-/// A decoder of one track, with its input's format.
+/// A decoder of one track.
 pub(super) struct Decoder {
-    caps: gst::Caps,
     element: gst::Element,
     input: gst::Pad,
     output: Output,
@@ -70,17 +69,11 @@ impl Decoder {
             return Err(CaptureError::Build(format!("no decoder takes {caps}")));
         }
         Ok(Self {
-            caps: caps.clone(),
             element,
             input,
             output,
             _outlet: outlet,
         })
-    }
-
-    /// The format of what is decoded.
-    pub fn caps(&self) -> &gst::Caps {
-        &self.caps
     }
 
     /// Decodes buffers that start with a keyframe and need nothing before them; the decoder gives all it has.

@@ -18,6 +18,15 @@ const MEASURE_NS: i64 = 1_200_000_000;
 /// Further apart than this, what the camera says and what is measured can't both be true.
 const CREDIBLE_NS: i64 = 250_000_000;
 
+/// Where the delay of a track's packets is measured.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Measured {
+    /// Where they enter the pipeline.
+    Here,
+    /// Before, by [`Delay::observe`].
+    AtArrival,
+}
+
 /// What a track does with its buffers.
 enum Hold {
     /// Keeps them until the delays are known.
@@ -137,33 +146,51 @@ pub(super) struct Delay {
     recent_ns: Arc<AtomicI64>,
     video: Arrival,
     audio: Arrival,
+    /// All that a picture's delay goes into.
+    video_slots: [Arc<AtomicI64>; 3],
 }
 
 impl Default for Delay {
     fn default() -> Self {
         let none = || Arc::new(AtomicI64::new(NONE_NS));
+        let (since_anchor_ns, recent_ns, video) = (none(), none(), Arrival::new());
         Self {
-            since_anchor_ns: none(),
-            recent_ns: none(),
-            video: Arrival::new(),
+            video_slots: [
+                since_anchor_ns.clone(),
+                recent_ns.clone(),
+                video.smallest_ns.clone(),
+            ],
+            since_anchor_ns,
+            recent_ns,
+            video,
             audio: Arrival::new(),
         }
     }
 }
 
 impl Delay {
-    /// Measures each buffer that leaves a network source, and holds the first ones back until the delays of all
-    /// tracks are known: each track's times begin at its own first packet, so sound is then moved to the
-    /// picture. Pictures of a local device have no delay: their times are the machine's own.
-    pub fn watch(&self, pad: &gst::Pad, pipeline: &gst::Pipeline, kind: TrackKind) {
+    /// A packet came so long after its own time.
+    pub fn observe(&self, kind: TrackKind, delay_ns: i64) {
+        for slot in self.slots(kind) {
+            slot.fetch_min(delay_ns, Relaxed);
+        }
+    }
+
+    fn slots(&self, kind: TrackKind) -> &[Arc<AtomicI64>] {
+        match kind {
+            TrackKind::Video => &self.video_slots,
+            TrackKind::Audio => std::slice::from_ref(&self.audio.smallest_ns),
+        }
+    }
+
+    /// Measures each buffer that leaves a network source, unless that is `Measured::AtArrival`, and holds the first ones
+    /// back until the delays of all tracks are known: each track's times begin at its own first packet, so sound is
+    /// then moved to the picture. Pictures of a local device have no delay: their times are the machine's own.
+    pub fn watch(&self, pad: &gst::Pad, pipeline: &gst::Pipeline, kind: TrackKind, measured: Measured) {
         let pipeline = pipeline.downgrade();
-        let smallest = match kind {
-            TrackKind::Video => vec![
-                self.since_anchor_ns.clone(),
-                self.recent_ns.clone(),
-                self.video.smallest_ns.clone(),
-            ],
-            TrackKind::Audio => vec![self.audio.smallest_ns.clone()],
+        let smallest = match measured {
+            Measured::Here => self.slots(kind).to_vec(),
+            Measured::AtArrival => Vec::new(),
         };
         let (video, audio) = (self.video.clone(), self.audio.clone());
         let hold = Mutex::new(Hold::Holding(Vec::new()));

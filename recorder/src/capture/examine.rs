@@ -3,7 +3,7 @@
 //! The capture's threads only hand over references to buffers that pass anyway, and only if there is room; one thread
 //! of low priority decodes for all streams. If it falls behind, looks are dropped and counted.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -206,10 +206,10 @@ fn count_dropped(stream: &StreamId) {
     metrics::counter!("recorder_health_looks_dropped_total", "stream" => stream.to_string()).increment(1);
 }
 
-/// Decodes what was chosen: one decoder a track, kept while the track's format stays.
+/// Decodes what was chosen, each with a decoder of its own: one that waits for the next look would hold the memory of
+/// many pictures.
 #[derive(Default)]
 pub(super) struct Decoders {
-    known: HashMap<(String, bool), Decoder>,
     /// Tracks that can't be decoded, told of once.
     told: HashSet<(String, bool)>,
 }
@@ -224,23 +224,19 @@ impl Decoders {
         is_sound: bool,
     ) -> Option<Look> {
         let key = (stream.to_owned(), is_sound);
-        let known = self.known.remove(&key).filter(|decoder| decoder.caps() == caps);
-        let decoder = known.map_or_else(|| Decoder::new(caps), Ok);
-        let looked = decoder.and_then(|mut decoder| {
-            let look = if is_sound {
-                decoder.sound(buffers)?.map(|(samples, rate_hz)| {
-                    let measure = SoundMeasure::of(&samples, rate_hz);
-                    measure.map_or(Look::SoundComes, Look::Sound)
-                })
+        let looked = Decoder::new(caps).and_then(|mut decoder| {
+            if is_sound {
+                let heard = decoder.sound(buffers)?;
+                Ok(heard.map(|(samples, rate_hz)| {
+                    SoundMeasure::of(&samples, rate_hz).map_or(Look::SoundComes, Look::Sound)
+                }))
             } else {
-                decoder.picture(buffers)?.map(Look::Picture)
-            };
-            Ok((decoder, look))
+                Ok(decoder.picture(buffers)?.map(Look::Picture))
+            }
         });
         match looked {
-            Ok((decoder, look)) => {
+            Ok(look) => {
                 self.told.remove(&key);
-                self.known.insert(key, decoder);
                 look
             }
             Err(error) => {

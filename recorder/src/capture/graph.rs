@@ -1,21 +1,22 @@
 //! Pipelines from each kind of source to the muxer.
 
-use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use archive::gap::GapCause;
 use gst::prelude::*;
-use site_config::recorder::{RtspAudio, Source, Transport};
+use site_config::recorder::{Source, Transport};
 
 use super::mux::{Flow, Mux, TrackKind};
 use super::sink::Sink;
-use super::{CaptureContext, CaptureError};
+use super::tracks::Tracks;
+use super::{CaptureContext, CaptureError, rtsp, rtspsrc};
 
 /// A built pipeline, not yet playing.
 pub(super) struct Graph {
     pub pipeline: gst::Pipeline,
     pub mux: Arc<Mux>,
     pub sink: Sink,
+    /// Reads the camera, if no element does; ends with the graph.
+    pub client: Option<rtsp::Client>,
 }
 
 /// Builds the pipeline of a session.
@@ -32,6 +33,7 @@ pub(super) fn build(context: &CaptureContext, flow: &Arc<Flow>) -> Result<Graph,
     );
     pipeline.add_many([&mux.element, sink.element.upcast_ref()])?;
     mux.element.link(&sink.element)?;
+    let mut client = None;
     match &context.source {
         Source::Rtsp {
             url,
@@ -40,10 +42,13 @@ pub(super) fn build(context: &CaptureContext, flow: &Arc<Flow>) -> Result<Graph,
             password_file,
             audio,
         } => {
-            let source = rtsp_source(url, *transport, username.as_deref(), password_file.as_deref())?;
-            pipeline.add(&source)?;
-            watch_arrival(&source, flow);
-            connect_rtsp(&pipeline, &source, &mux, *audio);
+            let camera = rtsp::Camera::new(url, username.as_deref(), password_file.as_deref())?;
+            let tracks = Tracks::new(mux.clone(), *audio);
+            if *transport == Transport::Tcp && !camera.is_tls() {
+                client = Some(rtsp::start(&pipeline, camera, tracks, flow)?);
+            } else {
+                rtspsrc::add(&pipeline, &camera, *transport, tracks, flow)?;
+            }
         }
         Source::Device {
             video,
@@ -85,91 +90,16 @@ pub(super) fn build(context: &CaptureContext, flow: &Arc<Flow>) -> Result<Graph,
             encode_sound(&pipeline, &mux, tone)?;
         }
     }
-    Ok(Graph { pipeline, mux, sink })
+    Ok(Graph {
+        pipeline,
+        mux,
+        sink,
+        client,
+    })
 }
 
-fn make(element: &str) -> Result<gst::Element, CaptureError> {
+pub(super) fn make(element: &str) -> Result<gst::Element, CaptureError> {
     Ok(gst::ElementFactory::make(element).build()?)
-}
-
-fn rtsp_source(
-    url: &str,
-    transport: Transport,
-    username: Option<&str>,
-    password_file: Option<&Path>,
-) -> Result<gst::Element, CaptureError> {
-    let source = make("rtspsrc")?;
-    source.set_property("location", url);
-    source.set_property_from_str(
-        "protocols",
-        match transport {
-            Transport::Tcp => "tcp",
-            Transport::Udp => "udp",
-        },
-    );
-    // Datagrams need time to be put in order; a TCP connection keeps the order itself.
-    let latency_ms = match transport {
-        Transport::Tcp => 50u32,
-        Transport::Udp => 300,
-    };
-    source.set_property("latency", latency_ms);
-    // Times as the camera numbers them, unsmoothed; anchors tie them to the wall clock (see `delay`).
-    source.set_property_from_str("buffer-mode", "none");
-    // A sender report would move a track in the midst of its run; `delay` has aligned the tracks before.
-    source.set_property("max-ts-offset", 1i64);
-    source.set_property("tcp-timeout", 5_000_000u64);
-    source.set_property("timeout", 5_000_000u64);
-    source.set_property("udp-buffer-size", 4 * 1024 * 1024i32);
-    source.set_property(
-        "user-agent",
-        concat!("minhquay-recorder/", env!("CARGO_PKG_VERSION")),
-    );
-    if let (Some(username), Some(file)) = (username, password_file) {
-        let password = std::fs::read_to_string(file).map_err(|source| CaptureError::Password {
-            file: file.to_owned(),
-            source,
-        })?;
-        source.set_property("user-id", username);
-        source.set_property("user-pw", password.trim_end_matches(['\r', '\n']));
-    }
-    Ok(source)
-}
-
-/// Notes the packets of the picture as they come in, before the jitter buffer and all behind it.
-fn watch_arrival(source: &gst::Element, flow: &Arc<Flow>) {
-    let flow = Arc::downgrade(flow);
-    source.connect("new-manager", false, move |args| {
-        let manager = args.get(1)?.get::<gst::Element>().ok()?;
-        let flow = flow.clone();
-        manager.connect_pad_added(move |_, pad| {
-            if pad.name().starts_with("recv_rtp_sink_")
-                && let Some(flow) = flow.upgrade()
-            {
-                watch_picture_packets(pad, &flow);
-            }
-        });
-        None
-    });
-}
-
-fn watch_picture_packets(pad: &gst::Pad, flow: &Arc<Flow>) {
-    let flow = Arc::downgrade(flow);
-    let is_picture = std::sync::OnceLock::new();
-    pad.add_probe(
-        gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
-        move |pad, _| {
-            let Some(caps) = pad.current_caps() else {
-                return gst::PadProbeReturn::Ok;
-            };
-            if *is_picture.get_or_init(|| media_of(&caps).0 == "video")
-                && let Some(flow) = flow.upgrade()
-            {
-                flow.received_us
-                    .store(flow.clock.monotonic_us(), std::sync::atomic::Ordering::Relaxed);
-            }
-            gst::PadProbeReturn::Ok
-        },
-    );
 }
 
 fn watch_source(camera: &gst::Element, flow: &Arc<Flow>) {
@@ -178,187 +108,9 @@ fn watch_source(camera: &gst::Element, flow: &Arc<Flow>) {
     }
 }
 
-/// What an RTP stream carries, by its caps.
-pub(super) fn media_of(caps: &gst::CapsRef) -> (String, String) {
-    let field = |name| {
-        caps.structure(0)
-            .and_then(|s| s.get::<String>(name).ok())
-            .unwrap_or_default()
-    };
-    (field("media"), field("encoding-name").to_uppercase())
-}
-
-/// Elements from the RTP packets of a codec to the muxer; none if it can't be recorded.
-pub(super) fn chain_of(media: &str, encoding: &str) -> Option<(TrackKind, &'static [&'static str])> {
-    let to_opus = |decode: &'static [&'static str]| Some((TrackKind::Audio, decode));
-    match (media, encoding) {
-        ("video", "H264") => Some((
-            TrackKind::Video,
-            &["rtph264depay", "h264parse", "h264timestamper"],
-        )),
-        ("video", "H265") => Some((
-            TrackKind::Video,
-            &["rtph265depay", "h265parse", "h265timestamper"],
-        )),
-        ("audio", "MPEG4-GENERIC") => Some((TrackKind::Audio, &["rtpmp4gdepay", "aacparse"])),
-        ("audio", "MP4A-LATM") => Some((TrackKind::Audio, &["rtpmp4adepay", "aacparse"])),
-        ("audio", "OPUS" | "X-GST-OPUS-DRAFT-SPITTKA-00") => {
-            Some((TrackKind::Audio, &["rtpopusdepay", "opusparse"]))
-        }
-        ("audio", "PCMU") => to_opus(&[
-            "rtppcmudepay",
-            "mulawdec",
-            "audioconvert",
-            "audioresample",
-            "opusenc",
-        ]),
-        ("audio", "PCMA") => to_opus(&[
-            "rtppcmadepay",
-            "alawdec",
-            "audioconvert",
-            "audioresample",
-            "opusenc",
-        ]),
-        ("audio", "L16") => to_opus(&["rtpL16depay", "audioconvert", "audioresample", "opusenc"]),
-        ("audio", "G726" | "G726-16" | "G726-24" | "G726-32" | "G726-40") => to_opus(&[
-            "rtpg726depay",
-            "avdec_g726",
-            "audioconvert",
-            "audioresample",
-            "opusenc",
-        ]),
-        _ => None,
-    }
-}
-
-fn connect_rtsp(pipeline: &gst::Pipeline, source: &gst::Element, mux: &Arc<Mux>, audio: RtspAudio) {
-    let refused = Arc::new(Mutex::new(Vec::new()));
-    let doors = mux.clone();
-    let refused_tracks = refused.clone();
-    // Called for every announced track before any data flows: the moment to open the muxer's doors.
-    source.connect("select-stream", false, move |args| {
-        let caps = args.get(2).and_then(|v| v.get::<gst::Caps>().ok());
-        let selected = caps.is_some_and(|caps| select(&caps, &doors, audio, &refused_tracks));
-        Some(selected.to_value())
-    });
-    let doors = mux.clone();
-    let weak = pipeline.downgrade();
-    source.connect_pad_added(move |_, pad| {
-        if let Some(pipeline) = weak.upgrade()
-            && let Err(error) = attach(&pipeline, pad, &doors)
-        {
-            doors.flow.end(GapCause::CameraFaulty, error.to_string());
-        }
-    });
-    let doors = mux.clone();
-    source.connect_no_more_pads(move |_| {
-        doors
-            .flow
-            .is_established
-            .store(true, std::sync::atomic::Ordering::Relaxed);
-        if doors.pad(TrackKind::Video).is_none() {
-            let refused = refused.lock().unwrap_or_else(PoisonError::into_inner).join(", ");
-            doors.flow.end(
-                GapCause::CameraFaulty,
-                format!("the camera announces no H.264 or H.265 picture, but: {refused}"),
-            );
-        }
-    });
-}
-
-fn select(caps: &gst::CapsRef, mux: &Mux, audio: RtspAudio, refused: &Mutex<Vec<String>>) -> bool {
-    let (media, encoding) = media_of(caps);
-    mux.flow
-        .is_established
-        .store(true, std::sync::atomic::Ordering::Relaxed);
-    let kind = match chain_of(&media, &encoding) {
-        Some((kind, _)) if mux.pad(kind).is_none() => kind,
-        _ => {
-            tracing::info!(media, encoding, "track is announced but not recorded");
-            refused
-                .lock()
-                .unwrap_or_else(PoisonError::into_inner)
-                .push(format!("{media} {encoding}"));
-            return false;
-        }
-    };
-    if kind == TrackKind::Audio && audio == RtspAudio::Off {
-        return false;
-    }
-    match mux.reserve(kind) {
-        Ok(_) => true,
-        Err(error) => {
-            mux.flow.end(GapCause::CameraFaulty, error.to_string());
-            false
-        }
-    }
-}
-
-fn attach(pipeline: &gst::Pipeline, pad: &gst::Pad, mux: &Arc<Mux>) -> Result<(), CaptureError> {
-    let caps = pad.current_caps().unwrap_or_else(|| pad.query_caps(None));
-    let (media, encoding) = media_of(&caps);
-    let Some((kind, chain)) = chain_of(&media, &encoding) else {
-        return Ok(());
-    };
-    let Some(door) = mux.pad(kind) else { return Ok(()) };
-    if door.is_linked() {
-        // A new SSRC gives a new pad; the muxer can't join two streams of a camera.
-        mux.flow.end(
-            GapCause::TracksChanged,
-            format!("the camera began its {media} anew"),
-        );
-        return Ok(());
-    }
-    if kind == TrackKind::Audio {
-        let flow = mux.flow.clone();
-        pad.add_probe(
-            gst::PadProbeType::BUFFER | gst::PadProbeType::BUFFER_LIST,
-            move |_, _| {
-                flow.audio_source_us
-                    .store(flow.clock.monotonic_us(), std::sync::atomic::Ordering::Relaxed);
-                gst::PadProbeReturn::Ok
-            },
-        );
-    }
-    mux.flow.delay.watch(pad, pipeline, kind);
-    let mut elements = Vec::new();
-    for name in chain {
-        if *name == "opusenc" {
-            elements.push(filter(&opus_input())?);
-        }
-        elements.push(make(name)?);
-    }
-    pipeline.add_many(&elements)?;
-    gst::Element::link_many(&elements)?;
-    let (first, last) = match elements.as_slice() {
-        [first, .., last] => (first, last),
-        _ => return Err(CaptureError::Build(format!("no elements for {encoding}"))),
-    };
-    let link = |from: &gst::Pad, to: &gst::Pad| {
-        from.link(to).map(|_| ()).map_err(|e| {
-            CaptureError::Build(format!(
-                "{media} {encoding}: {} to {}: {e}",
-                from.name(),
-                to.name()
-            ))
-        })
-    };
-    let out = last
-        .static_pad("src")
-        .ok_or_else(|| CaptureError::Build("no src".into()))?;
-    link(&out, &door)?;
-    for element in elements.iter().rev() {
-        element.sync_state_with_parent()?;
-    }
-    let into = first
-        .static_pad("sink")
-        .ok_or_else(|| CaptureError::Build("no sink".into()))?;
-    link(pad, &into)
-}
-
 /// The muxer counts in the encoder's input rate but takes the pre-skip of Opus, which counts in 48 kHz, as it is:
 /// at any other rate a player would move the sound.
-fn opus_input() -> gst::Caps {
+pub(super) fn opus_input() -> gst::Caps {
     gst::Caps::builder("audio/x-raw").field("rate", 48_000i32).build()
 }
 
@@ -460,7 +212,7 @@ fn patient_queue() -> Result<gst::Element, CaptureError> {
     Ok(queue)
 }
 
-fn filter(caps: &gst::Caps) -> Result<gst::Element, CaptureError> {
+pub(super) fn filter(caps: &gst::Caps) -> Result<gst::Element, CaptureError> {
     let filter = make("capsfilter")?;
     filter.set_property("caps", caps);
     Ok(filter)

@@ -4,6 +4,7 @@
 //! segment and fragments as bytes until it ends with a cause. Nothing here waits for a disk,
 //! a database or a viewer.
 
+mod beat;
 mod decode;
 mod delay;
 mod examine;
@@ -12,11 +13,15 @@ mod graph;
 mod live_audio;
 mod mux;
 mod probe;
+mod rtp_time;
+mod rtsp;
+mod rtspsrc;
 mod sampler;
 mod session;
 mod sink;
 mod supervise;
 mod tap;
+mod tracks;
 
 use std::sync::Arc;
 

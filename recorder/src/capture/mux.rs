@@ -14,6 +14,9 @@ use super::{CaptureError, Examiner, Health, LiveTap};
 /// A fragment is cut at least this often, so that a crash loses no more.
 const CHUNK: gst::ClockTime = gst::ClockTime::from_mseconds(500);
 
+/// Samples of so long may wait for the muxer, so that who brings many at once need not wait for each to be taken.
+const ROOM: gst::ClockTime = gst::ClockTime::from_mseconds(400);
+
 /// Keyframes that follow each other faster don't each get a fragment.
 const SHORTEST_GOP: gst::ClockTime = gst::ClockTime::from_mseconds(400);
 
@@ -116,6 +119,7 @@ impl Mux {
             .property("chunk-duration", CHUNK)
             .property("offset-to-zero", true)
             .property("send-force-keyunit", false)
+            .property("latency", ROOM)
             .build()?;
         Ok(Self {
             element,

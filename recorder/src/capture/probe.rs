@@ -7,7 +7,7 @@ use futures::StreamExt as _;
 use gst::prelude::*;
 
 use super::CaptureError;
-use super::graph::{chain_of, media_of};
+use super::tracks::{chain_of, media_of};
 
 /// What a camera announces.
 #[derive(Debug, Clone, Default)]

@@ -66,7 +66,7 @@ pub(super) async fn run(context: &CaptureContext) -> SessionEnd {
         let (context, flow) = (context.clone(), flow.clone());
         tokio::task::spawn_blocking(move || graph::build(&context, &flow)).await
     };
-    let graph = match building {
+    let mut graph = match building {
         Ok(Ok(graph)) => graph,
         Ok(Err(error)) => return fault(error.to_string()),
         Err(panic) => return fault(format!("building the pipeline failed: {panic}")),
@@ -76,7 +76,7 @@ pub(super) async fn run(context: &CaptureContext) -> SessionEnd {
         Ok(()) => watch(context, &graph, &flow, &mut ended).await,
         Err(detail) => (GapCause::CameraFaulty, detail),
     };
-    finish(&graph).await;
+    finish(&mut graph).await;
     context.tap.detach();
     context.examiner.detach();
     let run = graph.sink.current().map(|c| c.run);
@@ -145,14 +145,18 @@ async fn set_state(pipeline: &gst::Pipeline, state: gst::State) -> Result<(), St
 }
 
 /// Writes what the muxer still holds, so that an orderly end or a lost camera costs no picture that came.
-async fn finish(graph: &Graph) {
+async fn finish(graph: &mut Graph) {
     if graph.sink.current().is_none() {
         return;
     }
-    let mux = graph.mux.clone();
-    let sent = tokio::task::spawn_blocking(move || mux.finish());
     let drained = async {
-        let _ = sent.await;
+        match &mut graph.client {
+            Some(client) => client.stop().await,
+            None => {
+                let mux = graph.mux.clone();
+                let _ = tokio::task::spawn_blocking(move || mux.finish()).await;
+            }
+        }
         graph.sink.drained.notified().await;
     };
     if tokio::time::timeout(Duration::from_secs(2), drained)

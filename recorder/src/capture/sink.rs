@@ -61,7 +61,12 @@ impl Sink {
         flow: Arc<Flow>,
         pipeline: &gst::Pipeline,
     ) -> Self {
-        let element = gst_app::AppSink::builder().sync(false).buffer_list(true).build();
+        // Not async: the pipeline plays, and counts time, before a camera has answered.
+        let element = gst_app::AppSink::builder()
+            .sync(false)
+            .async_(false)
+            .buffer_list(true)
+            .build();
         let current = Arc::new(Mutex::new(None));
         let drained = Arc::new(Notify::new());
         let receiver = Receiver {

@@ -12,6 +12,8 @@ use gst_rtsp_server::{RTSPContext, RTSPMediaFactory, RTSPServer};
 use super::{CameraError, Mount, packet};
 
 const ROLE: &str = "viewer";
+/// Clients that are answered at once.
+const MOST_CLIENT_THREADS: i32 = 64;
 /// Interval at which sessions are dropped whose client no longer answers.
 const CLEANUP_SECONDS: u32 = 2;
 
@@ -34,6 +36,10 @@ impl Server {
         let server = RTSPServer::new();
         server.set_address(&listen.ip().to_string());
         server.set_service(&listen.port().to_string());
+        if let Some(pool) = server.thread_pool() {
+            // A description waits for the mount's next keyframe: on one thread all other clients would wait as well.
+            pool.set_max_threads(MOST_CLIENT_THREADS);
+        }
         if let Some((user, password)) = credentials {
             let auth = gst_rtsp_server::RTSPAuth::new();
             let token = gst_rtsp_server::RTSPToken::builder()
