@@ -2,6 +2,9 @@
 import { expect } from '@playwright/test';
 import { expectAccessible, signIn, test, withGap } from './sign-in';
 
+/** Longer than the column is wide. */
+const REASON = 'Khiếu nại của bà Nguyễn Thị Lan về thái độ của cán bộ tiếp nhận ngày 20/11/2026, số 12/2026';
+
 test('footage of a visit is held with a reason and released', async ({ page }) => {
   await signIn(page, 'vi');
   const { id } = await withGap(page);
@@ -9,9 +12,9 @@ test('footage of a visit is held with a reason and released', async ({ page }) =
   const holds = page.getByRole('region', { name: 'Giữ chứng cứ' });
   const place = holds.getByRole('button', { name: 'Giữ bản ghi của lượt này' });
   await expect(place).toBeDisabled();
-  await holds.getByRole('textbox').fill('khiếu nại 12/2026');
+  await holds.getByRole('textbox').fill(REASON);
   await place.click();
-  await expect(holds.getByText('khiếu nại 12/2026')).toBeVisible();
+  await expect(holds.getByText(REASON)).toBeVisible();
   await expect(place).toBeHidden();
   await expectAccessible(page);
   await holds.getByRole('button', { name: 'Bỏ giữ' }).click();
