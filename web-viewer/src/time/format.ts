@@ -110,11 +110,3 @@ export function coarse(seconds: number): { unit: 'second' | 'minute' | 'hour' | 
   if (whole < 86_400) return { unit: 'hour', count: Math.floor(whole / 3600) };
   return { unit: 'day', count: Math.floor(whole / 86_400) };
 }
-
-/** An amount of data, as `4,2 MB`. */
-export function formatBytes(bytes: number): string {
-  const megabytes = bytes / 1e6;
-  return megabytes >= 1000
-    ? `${new Intl.NumberFormat('vi-VN', { maximumFractionDigits: 1 }).format(megabytes / 1000)} GB`
-    : `${new Intl.NumberFormat('vi-VN', { maximumFractionDigits: 1, minimumFractionDigits: 1 }).format(megabytes)} MB`;
-}
