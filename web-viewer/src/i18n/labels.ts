@@ -172,6 +172,16 @@ export function age(seconds: number): string {
   }
 }
 
+/** From here on an offset of a clock is told in its largest unit. */
+const CLOCK_COARSE_MS = 10_000;
+/** `chậm 148 ms`: how far a clock is from the centre's, and to which side. */
+export function clockOffset(ms: number): string {
+  const size = Math.abs(ms);
+  const amount = size < CLOCK_COARSE_MS ? `${size} ms` : age(size / 1000);
+  if (ms === 0) return amount;
+  return ms > 0 ? m.devices_clock_fast({ amount }) : m.devices_clock_slow({ amount });
+}
+
 const warnings: Record<string, () => string> = {
   unrecognised: m.warning_unrecognised,
   too_long: m.warning_too_long,
