@@ -6,8 +6,9 @@
 
 use std::future::Future;
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use archive::time::{Clock as _, SystemClock};
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio_util::task::AbortOnDropHandle;
@@ -16,7 +17,7 @@ use super::CaptureError;
 
 /// No multiple of it is the time between two pictures or two packets of sound, so that over a few seconds some packet
 /// comes just before the beat and the smallest delay (see [`super::delay`]) is a true one.
-const PERIOD: Duration = Duration::from_millis(19);
+const PERIOD_US: i64 = 19_000;
 
 struct Beat {
     runtime: Handle,
@@ -76,12 +77,10 @@ fn start() -> std::io::Result<Beat> {
 
 /// Holds the thread between two beats, on purpose: while it sleeps here the runtime can't be woken by a packet.
 async fn keep(mut tasks: watch::Receiver<usize>) {
-    let start = Instant::now();
     // Fails only without the sender, which lives as long as the program.
     while tasks.wait_for(|count| *count > 0).await.is_ok() {
-        let since = start.elapsed();
-        let next = PERIOD * (since.as_nanos() / PERIOD.as_nanos()) as u32 + PERIOD;
-        std::thread::sleep(next.saturating_sub(since));
+        let since_us = SystemClock.monotonic_us().rem_euclid(PERIOD_US);
+        std::thread::sleep(Duration::from_micros(PERIOD_US.abs_diff(since_us)));
         // Lets the runtime look at all connections, and every task that has something run.
         tokio::task::yield_now().await;
     }
@@ -97,12 +96,12 @@ mod tests {
     async fn what_comes_between_two_beats_is_read_at_once_and_a_dropped_task_ends() {
         let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let (reads, mut read) = tokio::sync::mpsc::unbounded_channel();
+        let (reads, mut read) = tokio::sync::mpsc::channel(4096);
         let task = spawn(async move {
             let mut stream = tokio::net::TcpStream::connect(address).await.unwrap();
             let mut buffer = vec![0; 64 * 1024];
             while let Ok(count) = stream.read(&mut buffer).await {
-                if count == 0 || reads.send(count).is_err() {
+                if count == 0 || reads.try_send(count).is_err() {
                     break;
                 }
             }

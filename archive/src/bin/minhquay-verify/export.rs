@@ -364,8 +364,14 @@ fn tell(proof: &ExportProof, sealed: &[SealedSegment], entries: &Entries, report
         let end = end.map_or(last.end, |f| f.start + f.duration_us);
         let start_wall = first.start_wall + (start - first.start);
         let end_wall = last.end_wall + (end - last.end);
-        report.fact("recorded from", format!("{start_wall}, as the recorder had it when it sealed"));
-        report.fact("recorded to", format!("{end_wall}, as the recorder had it when it sealed"));
+        report.fact(
+            "recorded from",
+            format!("{start_wall}, as the recorder had it when it sealed"),
+        );
+        report.fact(
+            "recorded to",
+            format!("{end_wall}, as the recorder had it when it sealed"),
+        );
     }
     report.fact(
         "cut inside",
