@@ -199,7 +199,7 @@ pub async fn run(
         .watched(progress.clone());
     // A thread of its own: it waits for the disk, which would hold up tasks.
     let runtime = tokio::runtime::Handle::current();
-    let (written, mut is_written) = tokio::sync::oneshot::channel();
+    let (written, is_written) = tokio::sync::oneshot::channel();
     std::thread::Builder::new()
         .name("writer".to_owned())
         .spawn(move || {
@@ -292,13 +292,9 @@ pub async fn run(
     tasks.spawn(http::serve(listener, state, shutdown.clone()));
     tracing::info!(listen = %settings.listen, "recording");
 
-    let captured_all = async { while captures.join_next().await.is_some() {} };
-    tokio::select! {
-        () = captured_all => {}
-        _ = &mut is_written => return Err(RunError::WriterFailed),
-    }
-    // The captures are gone and with them all senders: the writer drains, seals and ends.
+    // Once the captures are gone, and with them all senders, the writer drains, seals and ends; else it has failed.
     is_written.await.map_err(|_| RunError::WriterFailed)?;
+    while captures.join_next().await.is_some() {}
     shutdown.cancelled().await;
     let rest = async { while tasks.join_next().await.is_some() {} };
     if tokio::time::timeout(Duration::from_secs(5), rest).await.is_err() {

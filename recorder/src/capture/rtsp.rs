@@ -252,21 +252,26 @@ fn end_of(error: &retina::Error) -> End {
     let text = error.to_string();
     // The lines behind tell of sockets and times.
     let line = text.split("\n\n").next().unwrap_or_default().replace('\n', " ");
-    let cause = if line.starts_with("wrong ssrc") {
-        return (
-            GapCause::TracksChanged,
-            format!("the camera began a track anew: {line}"),
-        );
-    } else if ["Unable to connect", "Error reading", "Error writing", "Timeout"]
+    let is_of_line = ["Unable to connect", "Error reading", "Error writing", "Timeout"]
         .iter()
-        .any(|start| line.starts_with(start))
-        || error.status_code().is_some_and(|status| status >= 300)
-    {
-        GapCause::CameraOffline
-    } else {
-        GapCause::CameraFaulty
-    };
-    (cause, line)
+        .any(|start| line.starts_with(start));
+    match error.status_code() {
+        Some(401 | 403) => (
+            GapCause::CameraOffline,
+            "the camera refuses this user name and password".to_owned(),
+        ),
+        Some(404) => (
+            GapCause::CameraOffline,
+            "the camera knows no such path".to_owned(),
+        ),
+        Some(300..) => (GapCause::CameraOffline, format!("the camera answers: {line}")),
+        _ if is_of_line => (GapCause::CameraOffline, line),
+        _ if line.starts_with("wrong ssrc") => (
+            GapCause::TracksChanged,
+            "the camera began a track anew".to_owned(),
+        ),
+        _ => (GapCause::CameraFaulty, line),
+    }
 }
 
 /// Where the packets of one track enter the pipeline.
@@ -419,5 +424,71 @@ impl Opening {
         }
         self.is_over = true;
         Ok(std::mem::take(&mut self.waiting))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    /// How a camera that gives this answer to everything is told of.
+    async fn told_of(answer: Option<&'static str>) -> End {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = format!("rtsp://{}/cam", listener.local_addr().unwrap());
+        let camera = tokio::spawn(async move {
+            let Some(answer) = answer else { return };
+            while let Ok((mut connection, _)) = listener.accept().await {
+                let mut request = [0; 4096];
+                let read = connection.read(&mut request).await.unwrap();
+                assert!(request[..read].starts_with(b"DESCRIBE "));
+                connection.write_all(answer.as_bytes()).await.unwrap();
+            }
+        });
+        if answer.is_none() {
+            camera.await.unwrap();
+        }
+        let url = url::Url::parse(&url).unwrap();
+        let described = Session::describe(url, SessionOptions::default()).await;
+        end_of(&described.err().unwrap())
+    }
+
+    #[tokio::test]
+    async fn what_a_camera_answers_is_told_in_words_and_with_a_cause() {
+        use GapCause::{CameraFaulty, CameraOffline};
+        let answers = [
+            (None, CameraOffline, "Unable to connect"),
+            (Some(""), CameraOffline, "Error reading"),
+            (
+                Some("RTSP/1.0 404 Not Found\r\nCSeq: 1\r\n\r\n"),
+                CameraOffline,
+                "the camera knows no such path",
+            ),
+            (
+                Some("RTSP/1.0 403 Forbidden\r\nCSeq: 1\r\n\r\n"),
+                CameraOffline,
+                "the camera refuses this user name and password",
+            ),
+            (
+                Some("RTSP/1.0 503 Service Unavailable\r\nCSeq: 1\r\n\r\n"),
+                CameraOffline,
+                "the camera answers: 503",
+            ),
+            (
+                Some(
+                    "RTSP/1.0 200 OK\r\nCSeq: 1\r\nContent-Type: application/sdp\r\nContent-Length: 3\r\n\r\nv=1",
+                ),
+                CameraFaulty,
+                "",
+            ),
+            (Some("HTTP/1.1 200 OK\r\n\r\n"), CameraFaulty, ""),
+        ];
+        for (answer, cause, start) in answers {
+            let (told, detail) = told_of(answer).await;
+            assert_eq!(told, cause, "{answer:?}: {detail}");
+            assert!(detail.starts_with(start), "{answer:?}: {detail}");
+            assert!(!detail.contains('\n'), "{detail}");
+        }
     }
 }
