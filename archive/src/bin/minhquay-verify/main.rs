@@ -27,6 +27,7 @@ use report::{Report, Verdict};
 
 #[derive(Parser)]
 #[command(
+    name = "minhquay-verify",
     version,
     about = "Checks an exported file or package, a recorder's disk, one segment, or a database, offline",
     after_help = "Exit codes: 0 proven, 1 tampered or unproven, 2 unreadable"
