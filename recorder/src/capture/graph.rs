@@ -5,6 +5,7 @@ use std::sync::Arc;
 use gst::prelude::*;
 use site_config::recorder::{Source, Transport};
 
+use super::element::{filter, make, opus_input};
 use super::mux::{Flow, Mux, TrackKind};
 use super::sink::Sink;
 use super::tracks::Tracks;
@@ -98,20 +99,10 @@ pub(super) fn build(context: &CaptureContext, flow: &Arc<Flow>) -> Result<Graph,
     })
 }
 
-pub(super) fn make(element: &str) -> Result<gst::Element, CaptureError> {
-    Ok(gst::ElementFactory::make(element).build()?)
-}
-
 fn watch_source(camera: &gst::Element, flow: &Arc<Flow>) {
     if let Some(pad) = camera.static_pad("src") {
         flow.watch_arrival(&pad);
     }
-}
-
-/// The muxer counts in the encoder's input rate but takes the pre-skip of Opus, which counts in 48 kHz, as it is:
-/// at any other rate a player would move the sound.
-pub(super) fn opus_input() -> gst::Caps {
-    gst::Caps::builder("audio/x-raw").field("rate", 48_000i32).build()
 }
 
 struct Picture {
@@ -210,12 +201,6 @@ fn patient_queue() -> Result<gst::Element, CaptureError> {
     queue.set_property("max-size-bytes", 256 * 1024 * 1024u32);
     queue.set_property("max-size-time", 4_000_000_000u64);
     Ok(queue)
-}
-
-pub(super) fn filter(caps: &gst::Caps) -> Result<gst::Element, CaptureError> {
-    let filter = make("capsfilter")?;
-    filter.set_property("caps", caps);
-    Ok(filter)
 }
 
 fn microphone(device: &str) -> Result<gst::Element, CaptureError> {

@@ -7,6 +7,7 @@
 mod beat;
 mod decode;
 mod delay;
+mod element;
 mod examine;
 mod file;
 mod graph;

@@ -7,7 +7,7 @@ use site_config::recorder::Transport;
 
 use super::CaptureError;
 use super::delay::Measured;
-use super::graph::make;
+use super::element::make;
 use super::mux::Flow;
 use super::rtsp::{Camera, USER_AGENT};
 use super::tracks::{Tracks, media_of};

@@ -9,7 +9,7 @@ use site_config::recorder::RtspAudio;
 
 use super::CaptureError;
 use super::delay::Measured;
-use super::graph::{filter, make, opus_input};
+use super::element::{filter, make, opus_input};
 use super::mux::{Mux, TrackKind};
 
 /// What an RTP stream carries, by its caps.
